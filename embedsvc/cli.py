@@ -1,0 +1,61 @@
+"""The command line: parse, build the configuration, run; nothing else."""
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from embedsvc import app, logs
+from embedsvc.config import Settings, load
+from embedsvc.dev import launcher, state
+from embedsvc.errors import ConfigurationError
+from rest_shim import edge
+
+Command = Callable[[Settings, argparse.Namespace], None]
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command; return the exit status. A mistake in the configuration is one line, and 2."""
+    options = _parser().parse_args(arguments)
+    command: Command = options.command
+    try:
+        command(load(options.config), options)
+    except ConfigurationError as error:
+        print(f"embedsvc: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="embedsvc", description="A self-hosted embedding service.")
+    parser.add_argument("--config", type=Path, help="the TOML file (default: embedsvc.toml)")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    serve = commands.add_parser("serve", help="run the gRPC server")
+    serve.set_defaults(command=_serve)
+    up = commands.add_parser("up", help="run the server and Envoy on this machine, for development")
+    up.set_defaults(command=_up)
+    init = commands.add_parser("init", help="make a development CA, certificates and an API key")
+    init.set_defaults(command=_init)
+    render = commands.add_parser("render-edge", help="write Envoy's configuration")
+    render.add_argument("--out", type=Path, default=state.EDGE, help="folder (default: %(default)s)")
+    render.set_defaults(command=_render_edge)
+    return parser
+
+
+def _serve(settings: Settings, _options: argparse.Namespace) -> None:
+    logs.configure(settings.log)
+    asyncio.run(app.serve(settings))
+
+
+def _up(settings: Settings, options: argparse.Namespace) -> None:
+    state.prepare()
+    asyncio.run(launcher.launch(settings, options.config))
+
+
+def _init(_settings: Settings, _options: argparse.Namespace) -> None:
+    state.prepare()
+
+
+def _render_edge(settings: Settings, options: argparse.Namespace) -> None:
+    print(edge.render(settings, options.out))

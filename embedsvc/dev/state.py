@@ -1,0 +1,54 @@
+"""What a development machine keeps in `.run/`: certificates, one API key, Envoy's files."""
+
+import datetime as dt
+from pathlib import Path
+
+from cryptography import x509
+
+from embedsvc import keys
+from embedsvc.dev import pki
+
+RUN = Path(".run")
+CERTS = RUN / "certs"
+EDGE = RUN / "edge"
+API_KEY = RUN / "api_key"
+API_KEYS = RUN / "api_keys"
+RENEW = dt.timedelta(days=30)
+"""Certificates are made anew when they have less than this to live."""
+
+
+def prepare() -> None:
+    """Make what is not there yet, and certificates that are about to expire."""
+    RUN.mkdir(mode=0o700, exist_ok=True)
+    if not _certificates_are_good():
+        _make_certificates()
+    if not (API_KEY.exists() and API_KEYS.exists()):
+        key = keys.generate()
+        _write(API_KEY, f"{key}\n".encode())
+        _write(API_KEYS, f"{keys.digest(key)} development\n".encode())
+
+
+def _make_certificates() -> None:
+    CERTS.mkdir(mode=0o700, exist_ok=True)
+    ca = pki.make_ca()
+    made = {"ca": ca, "server": pki.make_server(ca), "client": pki.make_client(ca)}
+    for name, identity in made.items():
+        _write(CERTS / f"{name}.crt", identity.certificate_pem)
+        _write(CERTS / f"{name}.key", identity.key_pem)
+
+
+def _certificates_are_good() -> bool:
+    soon = dt.datetime.now(dt.UTC) + RENEW
+    names = ("ca", "server", "client")
+    if not all((CERTS / f"{name}.{end}").exists() for name in names for end in ("crt", "key")):
+        return False
+    pems = [(CERTS / f"{name}.crt").read_bytes() for name in names]
+    return all(x509.load_pem_x509_certificate(pem).not_valid_after_utc > soon for pem in pems)
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write a file that only its owner can read, and that is whole from the first moment."""
+    fresh = path.with_name(path.name + ".new")
+    fresh.touch(mode=0o600)
+    fresh.write_bytes(data)
+    fresh.replace(path)

@@ -1,0 +1,56 @@
+"""What to paste next."""
+
+from embedsvc.config import Settings
+from embedsvc.dev import state
+
+TEXT = """
+embedsvc is ready.
+
+  REST     http://{rest}            gRPC   {grpc} (mTLS)
+  metrics  http://{metrics}/metrics    Envoy  http://{admin}
+  logs     {run}/server.log, {run}/envoy.log
+
+curl:
+
+  curl -s http://{rest}/v1/embeddings \\
+    -H "Authorization: Bearer $(cat {key})" -H "Content-Type: application/json" \\
+    -d '{{"model": "{model}", "input": "Hello, world"}}'
+
+The OpenAI SDK:
+
+  from openai import OpenAI
+  key = open("{key}").read().strip()
+  client = OpenAI(base_url="http://{rest}/v1", api_key=key)
+  print(client.embeddings.create(model="text-embedding-3-small", input="Hello, world"))
+
+grpcurl:
+
+  grpcurl -cacert {certs}/ca.crt -cert {certs}/client.crt -key {certs}/client.key \\
+    -H "authorization: Bearer $(cat {key})" \\
+    -d '{{"inputs": [{{"text": "Hello, world"}}]}}' \\
+    {grpc} embedsvc.v1.EmbeddingService/Embed
+
+Ctrl-C stops it.
+"""
+
+ANY = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - compared with, not bound
+
+
+def reachable(host: str) -> str:
+    """An address to connect to, for one to listen on."""
+    return ANY.get(host, host)
+
+
+def text(settings: Settings) -> str:
+    """The text, with this machine's addresses."""
+    server, metrics, edge = settings.server, settings.metrics, settings.edge
+    return TEXT.format(
+        rest=f"{reachable(edge.host)}:{edge.port}",
+        grpc=f"{reachable(server.host)}:{server.port}",
+        metrics=f"{reachable(metrics.host)}:{metrics.port}",
+        admin=f"{reachable(edge.admin_host)}:{edge.admin_port}",
+        model=settings.models.primary,
+        run=state.RUN,
+        key=state.API_KEY,
+        certs=state.CERTS,
+    )

@@ -1,0 +1,131 @@
+"""Text in, vectors out: check, tokenize, compute, normalize, cut. What every way in calls."""
+
+import asyncio
+from collections.abc import Mapping
+from functools import partial
+
+import numpy as np
+
+from embedsvc import validate
+from embedsvc.config import LimitSettings
+from embedsvc.engine import openai_tokens
+from embedsvc.engine.catalog import OPENAI_NAMES
+from embedsvc.engine.encoder import normalized
+from embedsvc.engine.engine import Engine, ServedModel
+from embedsvc.engine.tokenizer import Tokenized
+from embedsvc.errors import EmbedsvcError
+from embedsvc.metrics import Metrics
+from embedsvc.types import Caller, Embeddings, EmbedRequest, TextOrIds, Timings, Vectors
+
+
+class Embedder:
+    """Answers requests with the engine's models."""
+
+    def __init__(self, engine: Engine, limits: LimitSettings, metrics: Metrics) -> None:
+        self._engine = engine
+        self._limits = limits
+        self._metrics = metrics
+
+    async def embed(self, request: EmbedRequest, caller: Caller) -> Embeddings:
+        """Compute the vectors of one request.
+
+        Raises:
+            EmbedsvcError: What is wrong with the request, or with one of its inputs unless
+                `request.allow_partial`.
+        """
+        validate.check_count(request.inputs, self._limits, request.field)
+        model = self._engine.find(request.model)
+        dimensions = validate.check_dimensions(
+            request.dimensions,
+            model.dimensions,
+            allowed=model.card.allows_dimensions,
+            model=model.name,
+        )
+        cost = sum(_likely_tokens(item, model) for item in request.inputs)
+        async with self._engine.admission.admit(cost, patient=caller.patient):
+            embeddings = await self._compute(request, model, dimensions, caller)
+        self._count(embeddings)
+        return embeddings
+
+    async def _compute(
+        self, request: EmbedRequest, model: ServedModel, dimensions: int, caller: Caller
+    ) -> Embeddings:
+        clock = asyncio.get_running_loop().time
+        started = clock()
+        prepared = await self._engine.in_thread(partial(self._prepare, request, model))
+        took = clock() - started
+        errors = {at: item for at, item in enumerate(prepared) if isinstance(item, EmbedsvcError)}
+        if errors and not request.allow_partial:
+            raise next(iter(errors.values()))
+        texts = [item for item in prepared if isinstance(item, Tokenized)]
+        computed = await model.batcher.submit([text.ids for text in texts], caller)
+        vectors = _finish(computed.vectors, dimensions, normalize=_normalizes(request, model))
+        return Embeddings(
+            model=model.name,
+            vectors=_spread(vectors, errors) if errors else vectors,
+            tokens=[len(item.ids) if isinstance(item, Tokenized) else 0 for item in prepared],
+            truncated=[isinstance(item, Tokenized) and item.truncated for item in prepared],
+            errors=errors,
+            timings=Timings(took, computed.queued, computed.inferred),
+        )
+
+    def _prepare(
+        self, request: EmbedRequest, model: ServedModel
+    ) -> list[Tokenized | EmbedsvcError]:
+        """Check and tokenize every input. Blocking."""
+        checked = [self._check(at, item, request) for at, item in enumerate(request.inputs)]
+        good = [
+            (request.name_of(at), item)
+            for at, item in enumerate(checked)
+            if not isinstance(item, EmbedsvcError)
+        ]
+        tokenized = iter(
+            model.tokenizer.encode(
+                good,
+                model.card.files.prompts.get(request.input_type, ""),
+                request.truncation or self._limits.truncation,
+            )
+        )
+        return [item if isinstance(item, EmbedsvcError) else next(tokenized) for item in checked]
+
+    def _check(
+        self, index: int, item: TextOrIds, request: EmbedRequest
+    ) -> TextOrIds | EmbedsvcError:
+        name = request.name_of(index)
+        fault = validate.find_fault(item, self._limits, name)
+        if fault or isinstance(item, str) or request.model not in OPENAI_NAMES:
+            return fault or item
+        try:
+            text = openai_tokens.decode(item, name)
+        except EmbedsvcError as error:
+            return error
+        return validate.find_fault(text, self._limits, name) or text
+
+    def _count(self, embeddings: Embeddings) -> None:
+        texts = len(embeddings.tokens) - len(embeddings.errors)
+        self._metrics.texts.labels(embeddings.model).inc(texts)
+        self._metrics.tokens.labels(embeddings.model).inc(embeddings.total_tokens)
+        self._metrics.cache.labels("miss").inc(texts)
+
+
+def _likely_tokens(item: TextOrIds, model: ServedModel) -> int:
+    """What an input may cost before it is tokenized: scarcely ever more tokens than characters."""
+    return min(len(item) + 2, model.tokenizer.max_tokens)
+
+
+def _normalizes(request: EmbedRequest, model: ServedModel) -> bool:
+    return model.card.files.normalized if request.normalize is None else request.normalize
+
+
+def _finish(vectors: Vectors, dimensions: int, *, normalize: bool) -> Vectors:
+    """Cut, then scale: a vector that is cut first and normalized once is normalized."""
+    cut = vectors[:, :dimensions]
+    return normalized(cut) if normalize else cut
+
+
+def _spread(vectors: Vectors, errors: Mapping[int, EmbedsvcError]) -> Vectors:
+    """Leave a row of zeros for each failed input."""
+    rows = len(vectors) + len(errors)
+    spread = np.zeros((rows, vectors.shape[1]), dtype=np.float32)
+    spread[[at for at in range(rows) if at not in errors]] = vectors
+    return spread

@@ -1,0 +1,46 @@
+"""What computes vectors: the protocol, and how one is chosen."""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from embedsvc.types import TokenSequence, Vectors
+
+
+class Encoder(Protocol):
+    """One model on one device. Lives in one thread and is called by that thread only."""
+
+    device: str
+    """Where it runs, such as "cpu" or "cuda:0"."""
+    dimensions: int
+    """The length of its vectors."""
+    padded: bool
+    """Whether a batch costs its longest text times its texts."""
+
+    def encode(self, batch: Sequence[TokenSequence]) -> Vectors:
+        """Compute the pooled vectors of a batch, before normalization.
+
+        Args:
+            batch: Token ids of each text, ready for the model: specials in, not too long.
+
+        Returns:
+            Float32 of shape [texts, dimensions].
+        """
+
+    def gpu_memory(self) -> int | None:
+        """Bytes of its device's memory that this process holds; None without a GPU."""
+
+
+EncoderFactory = Callable[[str], Encoder]
+"""Builds the encoder for a device, weights loaded."""
+
+
+def normalized(vectors: Vectors) -> Vectors:
+    """Scale rows to length 1; zero rows stay zero.
+
+    Args:
+        vectors: Float32 of shape [texts, dimensions].
+    """
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors / np.maximum(norms, np.finfo(np.float32).tiny)

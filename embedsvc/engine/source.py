@@ -1,0 +1,97 @@
+"""Where a model's parts come from: its files, its vocabulary and what builds its encoder."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from embedsvc.config import Settings
+from embedsvc.engine import fake
+from embedsvc.engine.catalog import CATALOG, OPENAI_NAMES
+from embedsvc.engine.encoder import Encoder
+from embedsvc.engine.files import ModelFiles, find
+from embedsvc.engine.tokenizer import ModelTokenizer, load_tokenizer
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """What is known of a model before its weights are loaded.
+
+    Attributes:
+        name: Its canonical name.
+        aliases: Other names that it answers to.
+        primary: Whether requests that name no model get it.
+        allows_dimensions: Whether its vectors may be cut.
+        files: What its files say.
+    """
+
+    name: str
+    aliases: Sequence[str]
+    primary: bool
+    allows_dimensions: bool
+    files: ModelFiles
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSource:
+    """A model that can be loaded.
+
+    Attributes:
+        card: What is known of it.
+        tokenizer: Its vocabulary.
+        build: Makes an encoder for a device; takes seconds, and is called in the replica's thread.
+    """
+
+    card: ModelCard
+    tokenizer: ModelTokenizer
+    build: Callable[[str], Encoder]
+
+
+def open_source(name: str, settings: Settings) -> ModelSource:
+    """Find a configured model and read all but its weights.
+
+    Raises:
+        ConfigurationError: Its files are not there or not right.
+    """
+    if settings.engine.encoder == "fake":
+        files = ModelFiles(Path(), "fake", fake.MAX_TOKENS, normalized=True, prompts={})
+        tokenizer, build = fake.tokenizer(), fake.FakeEncoder
+        return ModelSource(
+            _card(name, files, settings), ModelTokenizer(tokenizer, name, files.max_tokens), build
+        )
+    files = _capped(find(name, settings.models), name, settings)
+    return ModelSource(
+        _card(name, files, settings),
+        ModelTokenizer(load_tokenizer(files.folder), name, files.max_tokens),
+        lambda device: _reference(files.folder, device),
+    )
+
+
+def _reference(folder: Path, device: str) -> Encoder:
+    from embedsvc.engine.reference import ReferenceEncoder  # noqa: PLC0415 - torch takes seconds
+
+    return ReferenceEncoder(folder, device)
+
+
+def _capped(files: ModelFiles, name: str, settings: Settings) -> ModelFiles:
+    overrides = settings.models.settings.get(name)
+    if overrides is None or overrides.max_tokens is None:
+        return files
+    return replace(files, max_tokens=min(files.max_tokens, overrides.max_tokens))
+
+
+def _card(name: str, files: ModelFiles, settings: Settings) -> ModelCard:
+    entry, overrides = CATALOG.get(name), settings.models.settings.get(name)
+    primary = name == settings.models.primary
+    return ModelCard(
+        name=name,
+        aliases=(
+            *([entry.repository] if entry else []),
+            *(overrides.aliases if overrides else []),
+            *(OPENAI_NAMES if primary else []),
+        ),
+        primary=primary,
+        allows_dimensions=bool(
+            (entry and entry.trained_for_dimensions) or (overrides and overrides.allow_dimensions)
+        ),
+        files=files,
+    )

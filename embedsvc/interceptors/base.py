@@ -1,0 +1,80 @@
+"""What an interceptor is here: a context around the handler of every call, whatever its shape."""
+
+import asyncio
+import inspect
+from abc import abstractmethod
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, aclosing
+from typing import Any, TypeAlias
+
+import grpc
+
+# Only the stubs of grpc are generic.
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+Around = Callable[[Context], AbstractAsyncContextManager[None]]
+
+CODES = {code.value[0]: code.name for code in grpc.StatusCode}
+
+
+class AroundInterceptor(grpc.aio.ServerInterceptor):
+    """Runs `around` about every call: unary and streamed alike."""
+
+    @abstractmethod
+    def around(self, method: str, context: Context) -> AbstractAsyncContextManager[None]:
+        """The context to run a call in.
+
+        Args:
+            method: The full name of the RPC, such as "/embedsvc.v1.EmbeddingService/Embed".
+            context: The call.
+        """
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Handler:
+        """See grpc.aio.ServerInterceptor."""
+        method = handler_call_details.method
+        handler = await continuation(handler_call_details)
+        return handler and _wrap(handler, lambda context: self.around(method, context))
+
+
+def ended_as(context: Context, error: BaseException | None) -> str:
+    """Name the status code that a call ended with.
+
+    Args:
+        context: The call.
+        error: What its handler raised.
+    """
+    if isinstance(error, asyncio.CancelledError):
+        return "DEADLINE_EXCEEDED" if context.time_remaining() == 0 else "CANCELLED"
+    code = context.code()
+    return CODES[code] if isinstance(code, int) else (code or grpc.StatusCode.OK).name
+
+
+def _wrap(handler: Handler, around: Around) -> Handler:
+    shape = "_".join(
+        "stream" if streamed else "unary"
+        for streamed in (handler.request_streaming, handler.response_streaming)
+    )
+    behaviour = getattr(handler, shape)
+
+    async def call(request: Any, context: Context) -> Any:  # noqa: ANN401 - grpc does not type it
+        async with around(context):
+            return await _drive(behaviour(request, context), context)
+
+    build = getattr(grpc, f"{shape}_rpc_method_handler")
+    built: Handler = build(call, handler.request_deserializer, handler.response_serializer)
+    return built
+
+
+async def _drive(running: Any, context: Context) -> Any:  # noqa: ANN401 - grpc does not type it
+    """Await a handler. One that yields is written out here: gRPC would leave it unclosed when a caller
+    goes away, and `around` would end in another task."""
+    if not inspect.isasyncgen(running):
+        return await running
+    async with aclosing(running):
+        async for response in running:
+            await context.write(response)
+    return None

@@ -1,0 +1,52 @@
+"""Turns what handlers raise into gRPC statuses; the only place that does."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+
+import grpc
+import structlog
+
+from embedsvc.errors import EmbedsvcError, InternalError
+from embedsvc.interceptors.base import AroundInterceptor, Context
+from embedsvc.metrics import Metrics
+from embedsvc.status import to_code, to_status
+
+log = structlog.get_logger()
+
+Trailers = Sequence[tuple[str, str | bytes]]
+DETAILS = "grpc-status-details-bin"
+
+
+class ErrorInterceptor(AroundInterceptor):
+    """Maps EmbedsvcError by its own table; anything else is INTERNAL, its traceback in the log.
+
+    Args:
+        metrics: Where errors are counted.
+        extra: Trailing metadata beside the status, for a method and an error.
+    """
+
+    def __init__(self, metrics: Metrics, extra: Callable[[str, EmbedsvcError], Trailers]) -> None:
+        self._metrics = metrics
+        self._extra = extra
+
+    @asynccontextmanager
+    async def around(self, method: str, context: Context) -> AsyncIterator[None]:
+        """See AroundInterceptor."""
+        try:
+            yield
+        except EmbedsvcError as error:
+            await self._abort(method, context, error)
+        except (grpc.aio.AbortError, GeneratorExit):
+            raise
+        except Exception:
+            log.exception("handler failed", rpc=method)
+            await self._abort(method, context, InternalError())
+
+    async def _abort(self, method: str, context: Context, error: EmbedsvcError) -> None:
+        self._metrics.errors.labels(error.reason).inc()
+        trailers = (
+            *(context.trailing_metadata() or ()),
+            (DETAILS, to_status(error).SerializeToString()),
+            *self._extra(method, error),
+        )
+        await context.abort(to_code(error), error.message, trailers)

@@ -1,0 +1,77 @@
+"""API keys: a file of SHA-256 digests and names, reread when it changes."""
+
+import hashlib
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+
+import structlog
+
+from embedsvc.errors import ConfigurationError
+
+log = structlog.get_logger()
+
+PREFIX = "emb_"
+"""What every key starts with, so that scanners for secrets can match it."""
+
+
+def generate() -> str:
+    """Make a key of 256 random bits."""
+    return PREFIX + secrets.token_urlsafe(32)
+
+
+def digest(key: str) -> str:
+    """What is kept of a key: its SHA-256 in hexadecimal."""
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+class KeyFile:
+    """The keys of one file. A change that cannot be read keeps the keys of before, and is logged.
+
+    Keys are found by their digest: how long that takes says nothing of a key, since nobody can
+    choose a digest.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._stamp: tuple[int, int] | None = None
+        self._names: Mapping[str, str] = {}
+
+    def load(self) -> None:
+        """Read the file.
+
+        Raises:
+            ConfigurationError: It is not there, or has a line of another form.
+        """
+        try:
+            self._names = dict(_parse(line) for line in self._lines())
+            self._stamp = self._read_stamp()
+        except (OSError, ValueError) as error:
+            raise ConfigurationError(f"auth.keys_file {self._path}: {error}") from None
+
+    def find(self, key: str) -> str | None:
+        """Return the name of a key; None where it is unknown."""
+        self._refresh()
+        return self._names.get(digest(key))
+
+    def _refresh(self) -> None:
+        try:
+            if self._read_stamp() != self._stamp:
+                self.load()
+        except (OSError, ConfigurationError) as error:
+            log.error("keys file not read again; the keys of before hold", error=str(error))
+
+    def _read_stamp(self) -> tuple[int, int]:
+        status = self._path.stat()
+        return status.st_mtime_ns, status.st_ino
+
+    def _lines(self) -> list[str]:
+        lines = (line.strip() for line in self._path.read_text().splitlines())
+        return [line for line in lines if line and not line.startswith("#")]
+
+
+def _parse(line: str) -> tuple[str, str]:
+    found, _, name = line.partition(" ")
+    if len(bytes.fromhex(found)) != hashlib.sha256().digest_size or not name:
+        raise ValueError("every line must be a SHA-256 in hexadecimal, a space and a name")
+    return found.lower(), name

@@ -1,0 +1,104 @@
+"""Every Prometheus series of the service, and the endpoint that shows them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+
+from embedsvc.config import MetricsSettings
+from embedsvc.errors import ConfigurationError
+
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+TEXTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048)
+TOKENS = (8, 32, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 65536)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineMetrics:
+    """The series of one model's engine."""
+
+    batch_texts: Histogram
+    batch_tokens: Histogram
+    batch_failures: Counter
+    queue_tokens: Gauge
+
+
+class Metrics:
+    """All series, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        labels = {"registry": self.registry}
+        self.requests = Counter(
+            "embeddings_requests", "Calls by RPC and gRPC status code.", ["rpc", "code"], **labels
+        )
+        self.errors = Counter(
+            "embeddings_errors", "Failed calls and stream items by reason.", ["reason"], **labels
+        )
+        self.duration = Histogram(
+            "embeddings_duration_seconds", "Time of a call.", ["rpc"], buckets=SECONDS, **labels
+        )
+        self.in_flight = Gauge("embeddings_in_flight", "Calls under way.", ["rpc"], **labels)
+        self.texts = Counter("embeddings_texts", "Texts answered.", ["model"], **labels)
+        self.tokens = Counter(
+            "embeddings_tokens", "Tokens that models read for answered texts.", ["model"], **labels
+        )
+        self.cache = Counter(
+            "embeddings_cache_lookups", "Texts looked up in a cache.", ["result"], **labels
+        )
+        self._batch_texts = Histogram(
+            "embeddings_batch_size", "Texts of a batch.", ["model"], buckets=TEXTS, **labels
+        )
+        self._batch_tokens = Histogram(
+            "embeddings_batch_tokens", "Tokens of a batch.", ["model"], buckets=TOKENS, **labels
+        )
+        self._batch_failures = Counter(
+            "embeddings_batch_failures", "Batches that an encoder failed.", ["model"], **labels
+        )
+        self._queue_tokens = Gauge(
+            "embeddings_queue_tokens", "Tokens that wait for a batch.", ["model"], **labels
+        )
+        self.admitted_tokens = Gauge(
+            "embeddings_admitted_tokens",
+            "Tokens inside the engine by its own estimate, which admission bounds.",
+            **labels,
+        )
+        self.gpu_memory = Gauge(
+            "embeddings_gpu_memory_bytes", "GPU memory that tensors hold.", ["device"], **labels
+        )
+        self.model_ready = Gauge(
+            "embeddings_model_ready", "1 where a model can answer, else 0.", ["model"], **labels
+        )
+
+    def engine(self, model: str) -> EngineMetrics:
+        """The engine's series for one model."""
+        return EngineMetrics(
+            self._batch_texts.labels(model),
+            self._batch_tokens.labels(model),
+            self._batch_failures.labels(model),
+            self._queue_tokens.labels(model),
+        )
+
+
+@contextmanager
+def serve_metrics(metrics: Metrics, settings: MetricsSettings) -> Iterator[None]:
+    """Serve `/metrics` from a thread while the context is open.
+
+    Raises:
+        ConfigurationError: The port is taken.
+    """
+    try:
+        server, thread = start_http_server(
+            settings.port, addr=settings.host, registry=metrics.registry
+        )
+    except OSError as error:
+        raise ConfigurationError(
+            f"metrics.port: cannot listen on {settings.host}:{settings.port}: {error.strerror}"
+        ) from error
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

@@ -1,0 +1,90 @@
+"""Builds the grpc.aio server: the onion of interceptors, TLS, limits, services."""
+
+from collections.abc import Sequence
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from embedsvc.config import Settings
+from embedsvc.embedder import Embedder
+from embedsvc.engine.engine import Engine
+from embedsvc.errors import ConfigurationError
+from embedsvc.health import HealthReporter
+from embedsvc.interceptors.auth import AuthInterceptor
+from embedsvc.interceptors.errors import ErrorInterceptor
+from embedsvc.interceptors.logging import LoggingInterceptor
+from embedsvc.interceptors.metrics import MetricsInterceptor
+from embedsvc.keys import KeyFile
+from embedsvc.metrics import Metrics
+from embedsvc.service import EmbeddingService, ModelService
+from embedsvc.tls import Certificates
+from embedsvc.v1 import embedding_pb2, model_pb2, openai_pb2
+from rest_shim.errors import trailers
+from rest_shim.service import JSON_GROWTH, OpenAIService
+
+
+def build_server(
+    settings: Settings, engine: Engine, metrics: Metrics, health: HealthReporter, keys: KeyFile
+) -> grpc.aio.Server:
+    """Put the server together, and bind its port.
+
+    Raises:
+        ConfigurationError: The port is taken, or the certificates cannot be used.
+    """
+    server = grpc.aio.server(
+        # From the outside in: what a layer does not handle, the one before it sees.
+        interceptors=[
+            LoggingInterceptor(),
+            MetricsInterceptor(metrics),
+            ErrorInterceptor(metrics, trailers),
+            AuthInterceptor(keys),
+        ],
+        options=_options(settings),
+    )
+    embedder = Embedder(engine, settings.limits, metrics)
+    server.add_generic_rpc_handlers(
+        [
+            EmbeddingService(embedder, settings, metrics).handlers(),
+            ModelService(engine, settings).handlers(),
+            OpenAIService(embedder, engine, health, settings).handlers(),
+        ]
+    )
+    health_pb2_grpc.add_HealthServicer_to_server(health.servicer, server)
+    if settings.server.reflection:
+        reflection.enable_server_reflection(_reflected(), server)
+    _bind(server, settings)
+    return server
+
+
+def _options(settings: Settings) -> Sequence[tuple[str, int]]:
+    keepalive = int(settings.server.keepalive_seconds * 1000)
+    return [
+        ("grpc.max_receive_message_length", JSON_GROWTH * settings.limits.max_request_bytes),
+        ("grpc.max_send_message_length", -1),  # bounded by what one request may hold
+        ("grpc.max_concurrent_streams", settings.server.max_connection_streams),
+        ("grpc.keepalive_time_ms", keepalive),
+        ("grpc.keepalive_timeout_ms", keepalive // 3),
+        # Callers may ping as often as their own keep-alive asks, also between calls.
+        ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.so_reuseport", 0),  # a second server on the port is a mistake, and is told so
+    ]
+
+
+def _reflected() -> list[str]:
+    files = (embedding_pb2, model_pb2, openai_pb2, health_pb2)
+    return [
+        *(name.full_name for file in files for name in file.DESCRIPTOR.services_by_name.values()),
+        reflection.SERVICE_NAME,
+    ]
+
+
+def _bind(server: grpc.aio.Server, settings: Settings) -> None:
+    address = f"{settings.server.host}:{settings.server.port}"
+    try:
+        bound = server.add_secure_port(address, Certificates(settings.tls).credentials())
+    except RuntimeError as error:
+        raise ConfigurationError(f"server.port: cannot listen on {address}: {error}") from None
+    if not bound:
+        raise ConfigurationError(f"server.port: cannot listen on {address}")

@@ -1,0 +1,161 @@
+"""The servicers of our own API: check, embed, pack, return."""
+
+import asyncio
+from collections.abc import AsyncIterable
+
+import grpc
+import structlog
+
+from embedsvc import codec, rpc
+from embedsvc.config import Settings
+from embedsvc.embedder import Embedder
+from embedsvc.engine.admission import Admission
+from embedsvc.engine.engine import Engine, ServedModel
+from embedsvc.errors import EmbedsvcError, InternalError, InvalidRequestError
+from embedsvc.interceptors.base import Context
+from embedsvc.interceptors.call import caller_name
+from embedsvc.metrics import Metrics
+from embedsvc.types import Caller
+from embedsvc.v1 import embedding_pb2 as pb
+from embedsvc.v1 import model_pb2
+
+log = structlog.get_logger()
+
+MAX_STREAM_ID = 128
+"""Characters of EmbedStreamRequest.id."""
+
+
+def caller_of(context: Context, *, patient: bool = False) -> Caller:
+    """Who calls, and until when."""
+    remaining = context.time_remaining()
+    deadline = None if remaining is None else asyncio.get_running_loop().time() + remaining
+    return Caller(caller_name.get(), deadline, patient)
+
+
+class EmbeddingService:
+    """embedsvc.v1.EmbeddingService."""
+
+    def __init__(self, embedder: Embedder, settings: Settings, metrics: Metrics) -> None:
+        self._embedder = embedder
+        self._settings = settings
+        self._metrics = metrics
+
+    def handlers(self) -> grpc.GenericRpcHandler:
+        """Its RPCs, for a server."""
+        limit = self._settings.limits.max_request_bytes
+        name = pb.DESCRIPTOR.services_by_name["EmbeddingService"].full_name
+        return grpc.method_handlers_generic_handler(
+            name,
+            {
+                "Embed": rpc.unary_unary(self.embed, pb.EmbedRequest, limit),
+                "EmbedStream": rpc.stream_stream(self.embed_stream, pb.EmbedStreamRequest, limit),
+            },
+        )
+
+    async def embed(self, message: pb.EmbedRequest, context: Context) -> bytes:
+        """Answer one batch."""
+        return await self._answer(message, caller_of(context))
+
+    async def embed_stream(
+        self, messages: AsyncIterable[pb.EmbedStreamRequest | EmbedsvcError], context: Context
+    ) -> None:
+        """Answer batches as they are ready, reading no further than the window."""
+        caller = caller_of(context, patient=True)
+        window = Admission(self._settings.server.stream_window)
+        writing = asyncio.Lock()
+
+        async def answer(message: pb.EmbedStreamRequest | EmbedsvcError, size: int) -> None:
+            try:
+                data = await self._answer_item(message, caller)
+                async with writing:
+                    await context.write(data)
+            finally:
+                window.release(size)
+
+        async with asyncio.TaskGroup() as tasks:
+            async for message in messages:
+                size = 1 if isinstance(message, EmbedsvcError) else len(message.request.inputs)
+                await window.acquire(size)
+                tasks.create_task(answer(message, size))
+
+    async def _answer(self, message: pb.EmbedRequest, caller: Caller) -> bytes:
+        request = codec.decode_request(message)
+        output_type = codec.decode_output_type(message)
+        embeddings = await self._embedder.embed(request, caller)
+        return codec.encode_response(embeddings, output_type)
+
+    async def _answer_item(
+        self, message: pb.EmbedStreamRequest | EmbedsvcError, caller: Caller
+    ) -> bytes:
+        """Answer one batch of a stream, whatever becomes of it."""
+        number = "" if isinstance(message, EmbedsvcError) else message.id
+        try:
+            request = _checked(message)
+            return codec.encode_stream_response(number, await self._answer(request, caller))
+        except EmbedsvcError as error:
+            failure = error
+        except Exception:
+            log.exception("stream item failed")
+            failure = InternalError()
+        self._metrics.errors.labels(failure.reason).inc()
+        return codec.encode_stream_error(number, failure)
+
+
+def _checked(message: pb.EmbedStreamRequest | EmbedsvcError) -> pb.EmbedRequest:
+    if isinstance(message, EmbedsvcError):
+        raise message
+    if not 1 <= len(message.id) <= MAX_STREAM_ID:
+        raise InvalidRequestError(f"id must be 1 to {MAX_STREAM_ID} characters", param="id")
+    return message.request
+
+
+class ModelService:
+    """embedsvc.v1.ModelService."""
+
+    def __init__(self, engine: Engine, settings: Settings) -> None:
+        self._engine = engine
+        self._settings = settings
+
+    def handlers(self) -> grpc.GenericRpcHandler:
+        """Its RPCs, for a server."""
+        limit = self._settings.limits.max_request_bytes
+        name = model_pb2.DESCRIPTOR.services_by_name["ModelService"].full_name
+        return grpc.method_handlers_generic_handler(
+            name,
+            {
+                "ListModels": rpc.unary_unary(self.list_models, model_pb2.ListModelsRequest, limit),
+                "GetModel": rpc.unary_unary(self.get_model, model_pb2.GetModelRequest, limit),
+            },
+        )
+
+    async def list_models(
+        self, _request: model_pb2.ListModelsRequest, _context: Context
+    ) -> model_pb2.ListModelsResponse:
+        """Every model."""
+        models = [_describe(model) for model in self._engine.models.values()]
+        return model_pb2.ListModelsResponse(models=models)
+
+    async def get_model(
+        self, request: model_pb2.GetModelRequest, _context: Context
+    ) -> model_pb2.GetModelResponse:
+        """One model."""
+        if not request.name:
+            raise InvalidRequestError("name must not be empty", param="name")
+        return model_pb2.GetModelResponse(model=_describe(self._engine.find(request.name)))
+
+
+def _describe(model: ServedModel) -> model_pb2.Model:
+    ready = model_pb2.MODEL_STATE_READY if model.ready else model_pb2.MODEL_STATE_FAILED
+    return model_pb2.Model(
+        name=model.name,
+        aliases=model.card.aliases,
+        dimensions=model.dimensions,
+        max_tokens=model.tokenizer.max_tokens,
+        allows_dimensions=model.card.allows_dimensions,
+        normalized=model.card.files.normalized,
+        prompts={kind: text for kind, text in model.card.files.prompts.items() if text},
+        devices=model.devices,
+        state=ready,
+        revision=model.card.files.revision,
+        primary=model.card.primary,
+    )

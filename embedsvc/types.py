@@ -1,0 +1,120 @@
+"""What the layers hand to each other: requests, answers and the numbers between them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embedsvc.errors import EmbedsvcError
+
+Vectors = NDArray[np.float32]
+"""Shape [inputs, dimensions], float32."""
+
+TokenSequence = Sequence[int]
+"""Token ids of one input, special tokens and prompt included where it is ready for an encoder."""
+
+TextOrIds = str | TokenSequence
+"""One input as the caller sent it."""
+
+
+class InputType(StrEnum):
+    """What an input is for; decides which prompt goes before it."""
+
+    UNSPECIFIED = "unspecified"
+    QUERY = "query"
+    DOCUMENT = "document"
+
+
+class Truncation(StrEnum):
+    """What happens to an input that is too long."""
+
+    NONE = "none"
+    END = "end"
+    START = "start"
+
+
+class OutputType(StrEnum):
+    """The number format of the vectors that leave the server."""
+
+    FLOAT32 = "float32"
+    FLOAT16 = "float16"
+    INT8 = "int8"
+    UINT8 = "uint8"
+    BINARY = "binary"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks, and until when.
+
+    Attributes:
+        name: What fairness is kept between: the name of the key.
+        deadline: When the answer is worthless, in seconds of the event loop's clock.
+        patient: Wait for room in the queue instead of failing; streams do.
+    """
+
+    name: str
+    deadline: float | None = None
+    patient: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedRequest:
+    """One batch, in the core's own terms. `None` means the server's or the model's default.
+
+    Attributes:
+        inputs: What to embed.
+        field: What the caller calls `inputs`, for errors.
+        single: Whether the caller sent one input that is not in a list.
+    """
+
+    inputs: Sequence[TextOrIds]
+    model: str = ""
+    input_type: InputType = InputType.UNSPECIFIED
+    truncation: Truncation | None = None
+    dimensions: int | None = None
+    normalize: bool | None = None
+    allow_partial: bool = False
+    field: str = "inputs"
+    single: bool = False
+
+    def name_of(self, index: int) -> str:
+        """What the caller calls one of the inputs."""
+        return self.field if self.single else f"{self.field}[{index}]"
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Where the time of a request went, in seconds."""
+
+    tokenize: float = 0.0
+    queue: float = 0.0
+    inference: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Embeddings:
+    """The answer to one batch.
+
+    Attributes:
+        model: The canonical name of the model that made the vectors.
+        vectors: Float32 of shape [inputs, dimensions]; the rows of failed inputs are zero.
+        tokens: Tokens that the model read of each input.
+        truncated: Whether tokens of an input were dropped.
+        errors: Failed inputs by index; only where the request allows them.
+        timings: Where the time went.
+    """
+
+    model: str
+    vectors: Vectors
+    tokens: Sequence[int]
+    truncated: Sequence[bool]
+    errors: dict[int, EmbedsvcError] = field(default_factory=dict)
+    timings: Timings = field(default_factory=Timings)
+
+    @property
+    def total_tokens(self) -> int:
+        """Tokens over all inputs."""
+        return sum(self.tokens)

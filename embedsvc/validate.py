@@ -1,0 +1,73 @@
+"""Pure checks of a request, the same for every way in.
+
+What is wrong with the request as a whole is raised; what is wrong with one input is returned, so that
+the others can still be answered.
+"""
+
+from collections.abc import Sequence
+
+from embedsvc.config import LimitSettings
+from embedsvc.errors import InvalidRequestError
+from embedsvc.types import TextOrIds
+
+
+def check_count(inputs: Sequence[TextOrIds], limits: LimitSettings, param: str) -> None:
+    """Raise InvalidRequestError unless there are 1 to `limits.max_inputs` inputs."""
+    if not inputs:
+        raise InvalidRequestError(f"{param} must hold at least one input", param=param)
+    if len(inputs) > limits.max_inputs:
+        raise InvalidRequestError(
+            f"{param} must hold {limits.max_inputs} inputs at most; got {len(inputs)}", param=param
+        )
+
+
+def find_fault(item: TextOrIds, limits: LimitSettings, param: str) -> InvalidRequestError | None:
+    """Return what is wrong with one input, or None.
+
+    Token ids are only checked for being there: which of them exist, the vocabulary knows.
+    """
+    if isinstance(item, str):
+        return _find_text_fault(item, limits, param)
+    if not item:
+        return InvalidRequestError(f"{param} must not be an empty list of token ids", param=param)
+    return None
+
+
+def _find_text_fault(text: str, limits: LimitSettings, param: str) -> InvalidRequestError | None:
+    if not text:
+        return InvalidRequestError(f"{param} must not be an empty string", param=param)
+    if len(text) > limits.max_text_chars:
+        return InvalidRequestError(
+            f"{param} must be {limits.max_text_chars} characters at most; got {len(text)}",
+            param=param,
+        )
+    if "\x00" in text:
+        return InvalidRequestError(f"{param} must not contain the character U+0000", param=param)
+    return None
+
+
+def check_dimensions(wanted: int | None, own: int, *, allowed: bool, model: str) -> int:
+    """Return how many dimensions to keep.
+
+    Args:
+        wanted: What the request asks for; None for all.
+        own: What the model has.
+        allowed: Whether vectors of the model may be cut.
+        model: The model's name, for the message.
+
+    Raises:
+        InvalidRequestError: Out of range, or not allowed for this model.
+    """
+    if wanted is None or wanted == own:
+        return own
+    if not 1 <= wanted <= own:
+        raise InvalidRequestError(
+            f"dimensions must be from 1 to {own} for {model}; got {wanted}", param="dimensions"
+        )
+    if not allowed:
+        raise InvalidRequestError(
+            f"dimensions must be {own} for {model}, which was not trained to be cut; the operator can "
+            f'allow it with models.settings."{model}".allow_dimensions',
+            param="dimensions",
+        )
+    return wanted

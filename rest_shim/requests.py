@@ -1,0 +1,134 @@
+"""OpenAI's request: google.protobuf.Value in, the core's own request out."""
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import TypeVar
+
+from google.protobuf.struct_pb2 import Value
+
+from embedsvc.errors import InvalidRequestError
+from embedsvc.types import EmbedRequest, InputType, TextOrIds, TokenSequence, Truncation
+from embedsvc.v1.openai_pb2 import CreateEmbeddingRequest
+
+Choice = TypeVar("Choice", bound=StrEnum)
+
+
+class EncodingFormat(StrEnum):
+    """How vectors are written into the answer."""
+
+    FLOAT = "float"
+    BASE64 = "base64"
+
+
+def decode(message: CreateEmbeddingRequest) -> EmbedRequest:
+    """Read a request.
+
+    Raises:
+        InvalidRequestError: A field is missing, null where it may not be, or of the wrong type.
+    """
+    inputs, single = _inputs(message.input)
+    return EmbedRequest(
+        inputs=inputs,
+        single=single,
+        field="input",
+        model=_model(message.model),
+        dimensions=_dimensions(message.dimensions),
+        input_type=_choice(InputType, message.input_type, "input_type") or InputType.UNSPECIFIED,
+        truncation=_choice(Truncation, message.truncation, "truncation"),
+    )
+
+
+def decode_format(message: CreateEmbeddingRequest) -> EncodingFormat:
+    """Read `encoding_format`, and check `user`, which is taken and not used.
+
+    Raises:
+        InvalidRequestError: Not a value that OpenAI takes.
+    """
+    if _kind(message.user) not in (None, "string_value"):
+        raise InvalidRequestError("user must be a string", param="user")
+    chosen = _choice(EncodingFormat, message.encoding_format, "encoding_format")
+    return chosen or EncodingFormat.FLOAT
+
+
+def _kind(value: Value) -> str | None:
+    """The type of a JSON value; None where it is absent or null."""
+    kind = value.WhichOneof("kind")
+    return None if kind == "null_value" else kind
+
+
+def _model(value: Value) -> str:
+    if _kind(value) != "string_value" or not value.string_value:
+        raise InvalidRequestError("model must be a string that names a model", param="model")
+    return value.string_value
+
+
+def _dimensions(value: Value) -> int | None:
+    if _kind(value) is None:
+        return None
+    if _kind(value) != "number_value" or not value.number_value.is_integer():
+        raise InvalidRequestError("dimensions must be an integer", param="dimensions")
+    if value.number_value < 1:
+        raise InvalidRequestError("dimensions must be at least 1", param="dimensions")
+    return int(value.number_value)
+
+
+def _choice(choices: type[Choice], value: Value, field: str) -> Choice | None:
+    if _kind(value) is None:
+        return None
+    try:
+        return choices(value.string_value)
+    except ValueError:
+        names = " or ".join(repr(str(choice)) for choice in choices)
+        raise InvalidRequestError(f"{field} must be {names}", param=field) from None
+
+
+def _inputs(value: Value) -> tuple[Sequence[TextOrIds], bool]:
+    match _kind(value):
+        case None:
+            raise InvalidRequestError("input is required", param="input")
+        case "string_value":
+            return [value.string_value], True
+        case "list_value":
+            return _list(value.list_value.values)
+        case _:
+            raise InvalidRequestError(
+                "input must be a string, a list of strings, a list of token ids or a list of lists of "
+                "token ids",
+                param="input",
+            )
+
+
+def _list(values: Sequence[Value]) -> tuple[Sequence[TextOrIds], bool]:
+    kinds = {_kind(value) for value in values}
+    if not kinds or kinds == {"string_value"}:
+        return [value.string_value for value in values], False
+    if kinds == {"number_value"}:
+        return [_ids(values, "input")], True
+    if kinds == {"list_value"}:
+        items = enumerate(values)
+        return [_ids(item.list_value.values, f"input[{at}]") for at, item in items], False
+    first = _kind(values[0])
+    wanted = first if first in ("string_value", "number_value", "list_value") else "string_value"
+    at = next(at for at, value in enumerate(values) if _kind(value) != wanted)
+    raise InvalidRequestError(
+        f"input[{at}] must be {_NAMES[wanted]}: all items must be strings, all token ids, or all lists of "
+        "token ids",
+        param=f"input[{at}]",
+    )
+
+
+_NAMES = {
+    "string_value": "a string",
+    "number_value": "a token id",
+    "list_value": "a list of token ids",
+}
+
+
+def _ids(values: Sequence[Value], name: str) -> TokenSequence:
+    for at, value in enumerate(values):
+        number = value.number_value
+        if _kind(value) != "number_value" or number < 0 or not number.is_integer():
+            raise InvalidRequestError(
+                f"{name}[{at}] must be a token id, an integer from 0", param=name
+            )
+    return [int(value.number_value) for value in values]

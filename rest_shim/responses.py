@@ -1,0 +1,68 @@
+"""OpenAI's answers as finished JSON, exact to the byte where clients look."""
+
+from base64 import b64encode
+from collections.abc import Iterator, Sequence
+
+import orjson
+
+from embedsvc.types import Embeddings, Vectors
+from rest_shim.requests import EncodingFormat
+
+CHUNK = 64
+"""Vectors of one chunk: a millisecond or two of the event loop, half a megabyte of JSON."""
+
+OWNER = "embedsvc"
+
+
+def encode_embeddings(embeddings: Embeddings, form: EncodingFormat) -> Iterator[bytes]:
+    """The body of `POST /v1/embeddings`, in chunks."""
+    lead = b'{"object":"list","data":['
+    for start in range(0, len(embeddings.vectors), CHUNK):
+        rows = embeddings.vectors[start : start + CHUNK]
+        yield lead + _items(rows, start, form)
+        lead = b","
+    usage = {
+        "prompt_tokens": embeddings.total_tokens,
+        "total_tokens": embeddings.total_tokens,
+    }
+    tail = orjson.dumps({"model": embeddings.model, "usage": usage})
+    yield b"]," + tail.removeprefix(b"{")
+
+
+def _items(rows: Vectors, start: int, form: EncodingFormat) -> bytes:
+    items = [
+        {
+            "object": "embedding",
+            "index": start + at,
+            "embedding": b64encode(row).decode() if form is EncodingFormat.BASE64 else row,
+        }
+        for at, row in enumerate(rows)
+    ]
+    return orjson.dumps(items, option=orjson.OPT_SERIALIZE_NUMPY)[1:-1]
+
+
+def encode_model(name: str, created: int) -> bytes:
+    """The body of `GET /v1/models/{model}`."""
+    return orjson.dumps(_model(name, created))
+
+
+def encode_models(names: Sequence[str], created: int) -> bytes:
+    """The body of `GET /v1/models`."""
+    return orjson.dumps({"object": "list", "data": [_model(name, created) for name in names]})
+
+
+def _model(name: str, created: int) -> dict[str, str | int]:
+    return {"id": name, "object": "model", "created": created, "owned_by": OWNER}
+
+
+def encode_health(device: str, gpu_name: str | None) -> bytes:
+    """The body of a good `GET /health`."""
+    return orjson.dumps(
+        {
+            "status": "ok",
+            "device": device,
+            "model_loaded": True,
+            "gpu_available": gpu_name is not None,
+            "gpu_name": gpu_name,
+        }
+    )

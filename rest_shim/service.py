@@ -1,0 +1,85 @@
+"""The servicer that Envoy transcodes: OpenAI's API over the same embedder as gRPC's."""
+
+import time
+
+import grpc
+from google.api.httpbody_pb2 import HttpBody
+
+from embedsvc import rpc
+from embedsvc.config import Settings
+from embedsvc.embedder import Embedder
+from embedsvc.engine.engine import Engine
+from embedsvc.errors import OverloadedError
+from embedsvc.health import HealthReporter
+from embedsvc.interceptors.base import Context
+from embedsvc.service import caller_of
+from embedsvc.v1 import openai_pb2 as pb
+from rest_shim import requests, responses
+
+JSON_GROWTH = 8
+"""A JSON body of N bytes is at most some six times N as google.protobuf.Value: `0,` becomes 11 bytes."""
+
+
+class OpenAIService:
+    """embedsvc.v1.OpenAIService."""
+
+    def __init__(
+        self, embedder: Embedder, engine: Engine, health: HealthReporter, settings: Settings
+    ) -> None:
+        self._embedder = embedder
+        self._engine = engine
+        self._health = health
+        self._settings = settings
+        self._started = int(time.time())
+
+    def handlers(self) -> grpc.GenericRpcHandler:
+        """Its RPCs, for a server."""
+        # Envoy has measured the JSON; as google.protobuf.Value it is larger.
+        limit = JSON_GROWTH * self._settings.limits.max_request_bytes
+        name = pb.DESCRIPTOR.services_by_name["OpenAIService"].full_name
+        return grpc.method_handlers_generic_handler(
+            name,
+            {
+                "CreateEmbedding": rpc.unary_stream(
+                    self.create_embedding, pb.CreateEmbeddingRequest, limit
+                ),
+                "ListOpenAIModels": rpc.unary_unary(
+                    self.list_models, pb.ListOpenAIModelsRequest, limit
+                ),
+                "RetrieveModel": rpc.unary_unary(
+                    self.retrieve_model, pb.RetrieveModelRequest, limit
+                ),
+                "GetHealth": rpc.unary_unary(self.get_health, pb.GetHealthRequest, limit),
+            },
+        )
+
+    async def create_embedding(self, message: pb.CreateEmbeddingRequest, context: Context) -> None:
+        """`POST /v1/embeddings`. Nothing is written before every vector is there."""
+        form = requests.decode_format(message)
+        embeddings = await self._embedder.embed(requests.decode(message), caller_of(context))
+        for chunk in responses.encode_embeddings(embeddings, form):
+            await context.write(_json(chunk))
+
+    async def list_models(
+        self, _request: pb.ListOpenAIModelsRequest, _context: Context
+    ) -> HttpBody:
+        """`GET /v1/models`."""
+        return _json(responses.encode_models(list(self._engine.names), self._started))
+
+    async def retrieve_model(self, request: pb.RetrieveModelRequest, _context: Context) -> HttpBody:
+        """`GET /v1/models/{model}`, under the name that was asked for, as OpenAI does."""
+        self._engine.find(request.model)
+        return _json(responses.encode_model(request.model, self._started))
+
+    async def get_health(self, _request: pb.GetHealthRequest, _context: Context) -> HttpBody:
+        """`GET /health`."""
+        if not self._health.serving:
+            raise OverloadedError(
+                "the server drains, or no replica of its primary model is healthy"
+            )
+        device = self._engine.primary.devices[0]
+        return _json(responses.encode_health(device, self._engine.gpu_name))
+
+
+def _json(data: bytes) -> HttpBody:
+    return HttpBody(content_type="application/json", data=data)
