@@ -101,9 +101,7 @@ def encode_response(embeddings: Embeddings, output_type: OutputType) -> bytes:
             inference=_duration(embeddings.timings.inference),
         ),
     )
-    parts = [
-        EMBEDDINGS + _varint(len(item)) + item for item in _encode_items(embeddings, output_type)
-    ]
+    parts = [EMBEDDINGS + _varint(len(item)) + item for item in _encode_items(embeddings, output_type)]
     return b"".join([*parts, rest.SerializeToString()])
 
 
@@ -161,7 +159,7 @@ def _duration(seconds: float) -> Duration:
 def _varint(number: int) -> bytes:
     """https://protobuf.dev/programming-guides/encoding/#varints."""
     out = bytearray()
-    while number > 0x7F:
+    while number >= 1 << 7:
         out.append(number & 0x7F | 0x80)
         number >>= 7
     out.append(number)

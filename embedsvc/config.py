@@ -8,7 +8,7 @@ The docstrings below are the reference in docs/configuration.md.
 import os
 import tomllib
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import (
@@ -206,7 +206,7 @@ class Settings(BaseSettings):
     @classmethod
     def settings_customise_sources(
         cls,
-        settings_cls: type[BaseSettings],
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - the signature is pydantic's
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - not a source here
@@ -241,7 +241,7 @@ def _default_file() -> Path | None:
     return path if path.exists() else None
 
 
-def _read(path: Path) -> dict[str, object]:
+def _read(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text())
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -251,11 +251,7 @@ def _read(path: Path) -> dict[str, object]:
 def _refuse_unknown_variables() -> None:
     for name in os.environ:
         section = name.removeprefix(PREFIX).split("__")[0].lower()
-        if (
-            name.startswith(PREFIX)
-            and name != FILE_VARIABLE
-            and section not in Settings.model_fields
-        ):
+        if name.startswith(PREFIX) and name != FILE_VARIABLE and section not in Settings.model_fields:
             raise ConfigurationError(
                 f"environment variable {name}: no such setting. Settings are {PREFIX}SECTION__KEY; "
                 "secrets are read from files only"

@@ -69,9 +69,7 @@ class Embedder:
             timings=Timings(took, computed.queued, computed.inferred),
         )
 
-    def _prepare(
-        self, request: EmbedRequest, model: ServedModel
-    ) -> list[Tokenized | EmbedsvcError]:
+    def _prepare(self, request: EmbedRequest, model: ServedModel) -> list[Tokenized | EmbedsvcError]:
         """Check and tokenize every input. Blocking."""
         checked = [self._check(at, item, request) for at, item in enumerate(request.inputs)]
         good = [
@@ -88,9 +86,7 @@ class Embedder:
         )
         return [item if isinstance(item, EmbedsvcError) else next(tokenized) for item in checked]
 
-    def _check(
-        self, index: int, item: TextOrIds, request: EmbedRequest
-    ) -> TextOrIds | EmbedsvcError:
+    def _check(self, index: int, item: TextOrIds, request: EmbedRequest) -> TextOrIds | EmbedsvcError:
         name = request.name_of(index)
         fault = validate.find_fault(item, self._limits, name)
         if fault or isinstance(item, str) or request.model not in OPENAI_NAMES:

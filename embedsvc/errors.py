@@ -35,9 +35,7 @@ class EmbedsvcError(Exception):
     openai_type: ClassVar[str] = "server_error"
     openai_code: ClassVar[str | None] = None
 
-    def __init__(
-        self, message: str, *, param: str | None = None, retry_after: float | None = None
-    ) -> None:
+    def __init__(self, message: str, *, param: str | None = None, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.param = param

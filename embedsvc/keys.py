@@ -2,7 +2,6 @@
 
 import hashlib
 import secrets
-from collections.abc import Mapping
 from pathlib import Path
 
 import structlog
@@ -35,7 +34,7 @@ class KeyFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._stamp: tuple[int, int] | None = None
-        self._names: Mapping[str, str] = {}
+        self._names: dict[str, str] = {}
 
     def load(self) -> None:
         """Read the file.
@@ -59,7 +58,7 @@ class KeyFile:
             if self._read_stamp() != self._stamp:
                 self.load()
         except (OSError, ConfigurationError) as error:
-            log.error("keys file not read again; the keys of before hold", error=str(error))
+            log.warning("keys file not read again; the keys of before hold", error=str(error))
 
     def _read_stamp(self) -> tuple[int, int]:
         status = self._path.stat()

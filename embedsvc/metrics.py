@@ -29,46 +29,76 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        labels = {"registry": self.registry}
+        registry = self.registry
         self.requests = Counter(
-            "embeddings_requests", "Calls by RPC and gRPC status code.", ["rpc", "code"], **labels
+            "embeddings_requests",
+            "Calls by RPC and gRPC status code.",
+            ["rpc", "code"],
+            registry=registry,
         )
         self.errors = Counter(
-            "embeddings_errors", "Failed calls and stream items by reason.", ["reason"], **labels
+            "embeddings_errors",
+            "Failed calls and stream items by reason.",
+            ["reason"],
+            registry=registry,
         )
         self.duration = Histogram(
-            "embeddings_duration_seconds", "Time of a call.", ["rpc"], buckets=SECONDS, **labels
+            "embeddings_duration_seconds",
+            "Time of a call.",
+            ["rpc"],
+            buckets=SECONDS,
+            registry=registry,
         )
-        self.in_flight = Gauge("embeddings_in_flight", "Calls under way.", ["rpc"], **labels)
-        self.texts = Counter("embeddings_texts", "Texts answered.", ["model"], **labels)
+        self.in_flight = Gauge("embeddings_in_flight", "Calls under way.", ["rpc"], registry=registry)
+        self.texts = Counter("embeddings_texts", "Texts answered.", ["model"], registry=registry)
         self.tokens = Counter(
-            "embeddings_tokens", "Tokens that models read for answered texts.", ["model"], **labels
+            "embeddings_tokens",
+            "Tokens that models read for answered texts.",
+            ["model"],
+            registry=registry,
         )
         self.cache = Counter(
-            "embeddings_cache_lookups", "Texts looked up in a cache.", ["result"], **labels
+            "embeddings_cache_lookups", "Texts looked up in a cache.", ["result"], registry=registry
         )
         self._batch_texts = Histogram(
-            "embeddings_batch_size", "Texts of a batch.", ["model"], buckets=TEXTS, **labels
+            "embeddings_batch_size",
+            "Texts of a batch.",
+            ["model"],
+            buckets=TEXTS,
+            registry=registry,
         )
         self._batch_tokens = Histogram(
-            "embeddings_batch_tokens", "Tokens of a batch.", ["model"], buckets=TOKENS, **labels
+            "embeddings_batch_tokens",
+            "Tokens of a batch.",
+            ["model"],
+            buckets=TOKENS,
+            registry=registry,
         )
         self._batch_failures = Counter(
-            "embeddings_batch_failures", "Batches that an encoder failed.", ["model"], **labels
+            "embeddings_batch_failures",
+            "Batches that an encoder failed.",
+            ["model"],
+            registry=registry,
         )
         self._queue_tokens = Gauge(
-            "embeddings_queue_tokens", "Tokens that wait for a batch.", ["model"], **labels
+            "embeddings_queue_tokens", "Tokens that wait for a batch.", ["model"], registry=registry
         )
         self.admitted_tokens = Gauge(
             "embeddings_admitted_tokens",
             "Tokens inside the engine by its own estimate, which admission bounds.",
-            **labels,
+            registry=registry,
         )
         self.gpu_memory = Gauge(
-            "embeddings_gpu_memory_bytes", "GPU memory that tensors hold.", ["device"], **labels
+            "embeddings_gpu_memory_bytes",
+            "GPU memory that tensors hold.",
+            ["device"],
+            registry=registry,
         )
         self.model_ready = Gauge(
-            "embeddings_model_ready", "1 where a model can answer, else 0.", ["model"], **labels
+            "embeddings_model_ready",
+            "1 where a model can answer, else 0.",
+            ["model"],
+            registry=registry,
         )
 
     def engine(self, model: str) -> EngineMetrics:
@@ -89,9 +119,7 @@ def serve_metrics(metrics: Metrics, settings: MetricsSettings) -> Iterator[None]
         ConfigurationError: The port is taken.
     """
     try:
-        server, thread = start_http_server(
-            settings.port, addr=settings.host, registry=metrics.registry
-        )
+        server, thread = start_http_server(settings.port, addr=settings.host, registry=metrics.registry)
     except OSError as error:
         raise ConfigurationError(
             f"metrics.port: cannot listen on {settings.host}:{settings.port}: {error.strerror}"

@@ -1,7 +1,7 @@
 """Builds RPC handlers that parse and serialize by our own rules.
 
-Generated code leaves a message that does not parse to gRPC, which answers INTERNAL with a traceback in the log;
-and it cannot send an answer that is serialized already.
+Generated code leaves a message that does not parse to gRPC, which answers INTERNAL with a traceback in
+the log; and it cannot send an answer that is serialized already.
 """
 
 from collections.abc import Awaitable, Callable
@@ -18,16 +18,12 @@ Behaviour = Callable[[Any, Context], Awaitable[object]]
 
 def unary_unary(behaviour: Behaviour, request: type[Message], max_bytes: int) -> Handler:
     """A handler of one request that returns its answer: a message, or its bytes."""
-    return grpc.unary_unary_rpc_method_handler(
-        _checking(behaviour), _parser(request, max_bytes), _serialize
-    )
+    return grpc.unary_unary_rpc_method_handler(_checking(behaviour), _parser(request, max_bytes), _serialize)
 
 
 def unary_stream(behaviour: Behaviour, request: type[Message], max_bytes: int) -> Handler:
     """A handler of one request that writes its answers to the context."""
-    return grpc.unary_stream_rpc_method_handler(
-        _checking(behaviour), _parser(request, max_bytes), _serialize
-    )
+    return grpc.unary_stream_rpc_method_handler(_checking(behaviour), _parser(request, max_bytes), _serialize)
 
 
 def stream_stream(behaviour: Behaviour, request: type[Message], max_bytes: int) -> Handler:
@@ -49,9 +45,7 @@ def _parser(message: type[Message], max_bytes: int) -> Callable[[bytes], Message
 
     def parse(data: bytes) -> Message | EmbedsvcError:
         if len(data) > max_bytes:
-            return RequestTooLargeError(
-                f"the request must be {max_bytes} bytes at most; got {len(data)}"
-            )
+            return RequestTooLargeError(f"the request must be {max_bytes} bytes at most; got {len(data)}")
         try:
             return message.FromString(data)
         except DecodeError:

@@ -84,9 +84,7 @@ class EmbeddingService:
         embeddings = await self._embedder.embed(request, caller)
         return codec.encode_response(embeddings, output_type)
 
-    async def _answer_item(
-        self, message: pb.EmbedStreamRequest | EmbedsvcError, caller: Caller
-    ) -> bytes:
+    async def _answer_item(self, message: pb.EmbedStreamRequest | EmbedsvcError, caller: Caller) -> bytes:
         """Answer one batch of a stream, whatever becomes of it."""
         number = "" if isinstance(message, EmbedsvcError) else message.id
         try:

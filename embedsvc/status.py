@@ -29,9 +29,7 @@ def to_status(error: EmbedsvcError) -> status_pb2.Status:
 def _details(error: EmbedsvcError) -> list[Message]:
     details: list[Message] = [error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN)]
     if error.param is not None:
-        violation = error_details_pb2.BadRequest.FieldViolation(
-            field=error.param, description=error.message
-        )
+        violation = error_details_pb2.BadRequest.FieldViolation(field=error.param, description=error.message)
         details.append(error_details_pb2.BadRequest(field_violations=[violation]))
     if error.retry_after is not None:
         delay = duration_pb2.Duration()

@@ -1,14 +1,13 @@
 """mTLS for the gRPC listener, with certificates that can be replaced while it runs."""
 
+import grpc
+import structlog
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     PublicFormat,
     load_pem_private_key,
 )
-
-import grpc
-import structlog
 
 from embedsvc.config import TlsSettings
 from embedsvc.errors import ConfigurationError
@@ -30,7 +29,9 @@ class Certificates:
             ConfigurationError: A file is not there, or does not parse, or the key is another one's.
         """
         return grpc.dynamic_ssl_server_credentials(
-            self._read(), self._changed, require_client_authentication=True
+            self._read(),
+            self._changed,  # type: ignore[arg-type]  # gRPC takes None, its stubs do not say so
+            require_client_authentication=True,
         )
 
     def _changed(self) -> grpc.ServerCertificateConfiguration | None:
@@ -38,7 +39,7 @@ class Certificates:
         try:
             return None if self._read_stamps() == self._stamps else self._read()
         except (OSError, ConfigurationError) as error:
-            log.error("certificates not replaced; those of before hold", error=str(error))
+            log.warning("certificates not replaced; those of before hold", error=str(error))
             return None
 
     def _read(self) -> grpc.ServerCertificateConfiguration:

@@ -66,8 +66,8 @@ def check_dimensions(wanted: int | None, own: int, *, allowed: bool, model: str)
         )
     if not allowed:
         raise InvalidRequestError(
-            f"dimensions must be {own} for {model}, which was not trained to be cut; the operator can "
-            f'allow it with models.settings."{model}".allow_dimensions',
+            f"dimensions must be {own} for {model}, which was not trained to be cut; the operator "
+            f'can allow it with models.settings."{model}".allow_dimensions',
             param="dimensions",
         )
     return wanted

@@ -1,0 +1,1 @@
+"""OpenAI's API: a shape over the gRPC service, carried by Envoy."""

@@ -92,8 +92,8 @@ def _inputs(value: Value) -> tuple[Sequence[TextOrIds], bool]:
             return _list(value.list_value.values)
         case _:
             raise InvalidRequestError(
-                "input must be a string, a list of strings, a list of token ids or a list of lists of "
-                "token ids",
+                "input must be a string, a list of strings, a list of token ids or a list of "
+                "lists of token ids",
                 param="input",
             )
 
@@ -111,8 +111,8 @@ def _list(values: Sequence[Value]) -> tuple[Sequence[TextOrIds], bool]:
     wanted = first if first in ("string_value", "number_value", "list_value") else "string_value"
     at = next(at for at, value in enumerate(values) if _kind(value) != wanted)
     raise InvalidRequestError(
-        f"input[{at}] must be {_NAMES[wanted]}: all items must be strings, all token ids, or all lists of "
-        "token ids",
+        f"input[{at}] must be {_NAMES[wanted]}: all items must be strings, all token ids, or "
+        "all lists of token ids",
         param=f"input[{at}]",
     )
 
@@ -128,7 +128,5 @@ def _ids(values: Sequence[Value], name: str) -> TokenSequence:
     for at, value in enumerate(values):
         number = value.number_value
         if _kind(value) != "number_value" or number < 0 or not number.is_integer():
-            raise InvalidRequestError(
-                f"{name}[{at}] must be a token id, an integer from 0", param=name
-            )
+            raise InvalidRequestError(f"{name}[{at}] must be a token id, an integer from 0", param=name)
     return [int(value.number_value) for value in values]

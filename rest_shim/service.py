@@ -17,7 +17,7 @@ from embedsvc.v1 import openai_pb2 as pb
 from rest_shim import requests, responses
 
 JSON_GROWTH = 8
-"""A JSON body of N bytes is at most some six times N as google.protobuf.Value: `0,` becomes 11 bytes."""
+"""Bounds the size of a google.protobuf.Value by that of its JSON: `0,` becomes 11 bytes."""
 
 
 class OpenAIService:
@@ -40,15 +40,9 @@ class OpenAIService:
         return grpc.method_handlers_generic_handler(
             name,
             {
-                "CreateEmbedding": rpc.unary_stream(
-                    self.create_embedding, pb.CreateEmbeddingRequest, limit
-                ),
-                "ListOpenAIModels": rpc.unary_unary(
-                    self.list_models, pb.ListOpenAIModelsRequest, limit
-                ),
-                "RetrieveModel": rpc.unary_unary(
-                    self.retrieve_model, pb.RetrieveModelRequest, limit
-                ),
+                "CreateEmbedding": rpc.unary_stream(self.create_embedding, pb.CreateEmbeddingRequest, limit),
+                "ListOpenAIModels": rpc.unary_unary(self.list_models, pb.ListOpenAIModelsRequest, limit),
+                "RetrieveModel": rpc.unary_unary(self.retrieve_model, pb.RetrieveModelRequest, limit),
                 "GetHealth": rpc.unary_unary(self.get_health, pb.GetHealthRequest, limit),
             },
         )
@@ -60,9 +54,7 @@ class OpenAIService:
         for chunk in responses.encode_embeddings(embeddings, form):
             await context.write(_json(chunk))
 
-    async def list_models(
-        self, _request: pb.ListOpenAIModelsRequest, _context: Context
-    ) -> HttpBody:
+    async def list_models(self, _request: pb.ListOpenAIModelsRequest, _context: Context) -> HttpBody:
         """`GET /v1/models`."""
         return _json(responses.encode_models(list(self._engine.names), self._started))
 
@@ -74,9 +66,7 @@ class OpenAIService:
     async def get_health(self, _request: pb.GetHealthRequest, _context: Context) -> HttpBody:
         """`GET /health`."""
         if not self._health.serving:
-            raise OverloadedError(
-                "the server drains, or no replica of its primary model is healthy"
-            )
+            raise OverloadedError("the server drains, or no replica of its primary model is healthy")
         device = self._engine.primary.devices[0]
         return _json(responses.encode_health(device, self._engine.gpu_name))
 

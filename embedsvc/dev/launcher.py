@@ -77,7 +77,10 @@ class _Watch:
 
     async def unless_over(self, work: Coroutine[object, object, object]) -> None:
         """Await something, until a signal comes. Raises ConfigurationError if a process ends first."""
-        tasks: list[asyncio.Task[object]] = [asyncio.create_task(work), asyncio.create_task(self.stopping.wait())]
+        tasks: list[asyncio.Task[object]] = [
+            asyncio.create_task(work),
+            asyncio.create_task(self.stopping.wait()),
+        ]
         tasks.extend(asyncio.create_task(process.wait()) for process in self.processes)
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in tasks:
@@ -136,7 +139,8 @@ async def _until_ready(settings: Settings) -> None:
     """Ask /health through Envoy until it is answered: that takes both."""
     url = f"http://{welcome.reachable(settings.edge.host)}:{settings.edge.port}/health"
     async with asyncio.timeout(READY_SECONDS):
-        while not await asyncio.to_thread(_answers, url):
+        # Another process sets no event of ours.
+        while not await asyncio.to_thread(_answers, url):  # noqa: ASYNC110
             await asyncio.sleep(0.1)
 
 

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import ipaddress
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cryptography import x509
@@ -64,7 +65,7 @@ def make_client(ca: Identity, name: str = "dev-client") -> Identity:
 
 
 def _sign_leaf(
-    ca: Identity, name: str, names: list[x509.GeneralName], usage: x509.ObjectIdentifier
+    ca: Identity, name: str, names: Sequence[x509.GeneralName], usage: x509.ObjectIdentifier
 ) -> Identity:
     key = ec.generate_private_key(ec.SECP256R1())
     builder = (

@@ -1,0 +1,1 @@
+"""Text to vectors: tokenizing, batching, replicas."""

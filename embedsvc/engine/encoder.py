@@ -43,4 +43,5 @@ def normalized(vectors: Vectors) -> Vectors:
         vectors: Float32 of shape [texts, dimensions].
     """
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return vectors / np.maximum(norms, np.finfo(np.float32).tiny)
+    unit: Vectors = vectors / np.maximum(norms, np.finfo(np.float32).tiny)
+    return unit

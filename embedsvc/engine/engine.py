@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 import structlog
@@ -130,9 +131,7 @@ async def open_engine(settings: Settings, metrics: Metrics) -> AsyncIterator[Eng
         devices, gpu_name = await asyncio.to_thread(_devices, settings)
         models: dict[str, ServedModel] = {}
         for name in settings.models.served:
-            models[name] = await stack.enter_async_context(
-                _open_model(name, settings, devices, metrics)
-            )
+            models[name] = await stack.enter_async_context(_open_model(name, settings, devices, metrics))
         admission = Admission(settings.engine.queue_tokens)
         metrics.admitted_tokens.set_function(lambda: admission.held)
         yield Engine(models, _by_every_name(models), admission, threads, gpu_name)
@@ -163,16 +162,9 @@ async def _open_model(
 ) -> AsyncIterator[ServedModel]:
     source = await asyncio.to_thread(open_source, name, settings)
     async with AsyncExitStack() as stack:
-        replicas = [
-            await stack.enter_async_context(open_replica(source.build, device))
-            for device in devices
-        ]
-        limits = BatchLimits(
-            settings.engine.batch_tokens, settings.engine.batch_texts, replicas[0].padded
-        )
-        batcher = await stack.enter_async_context(
-            open_batcher(replicas, limits, metrics.engine(name))
-        )
+        replicas = [await stack.enter_async_context(open_replica(source.build, device)) for device in devices]
+        limits = BatchLimits(settings.engine.batch_tokens, settings.engine.batch_texts, replicas[0].padded)
+        batcher = await stack.enter_async_context(open_batcher(replicas, limits, metrics.engine(name)))
         model = ServedModel(source.card, source.tokenizer, batcher)
         _watch(model, replicas, metrics)
         log.info("model loaded", model=name, revision=source.card.files.revision, devices=devices)
@@ -183,5 +175,8 @@ def _watch(model: ServedModel, replicas: Sequence[Replica], metrics: Metrics) ->
     metrics.model_ready.labels(model.name).set_function(lambda: model.ready)
     for replica in replicas:
         if replica.gpu_memory() is not None:
-            gauge = metrics.gpu_memory.labels(replica.device)
-            gauge.set_function(lambda replica=replica: replica.gpu_memory() or 0)
+            metrics.gpu_memory.labels(replica.device).set_function(partial(_memory, replica))
+
+
+def _memory(replica: Replica) -> float:
+    return replica.gpu_memory() or 0

@@ -20,9 +20,7 @@ def tokenizer() -> Tokenizer:
     vocabulary = {token: number for number, token in enumerate(["<s>", "</s>", *alphabet])}
     built = Tokenizer(BPE(vocab=vocabulary, merges=[]))
     built.pre_tokenizer = ByteLevel(add_prefix_space=False)
-    built.post_processor = TemplateProcessing(
-        single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 1)]
-    )
+    built.post_processor = TemplateProcessing(single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 1)])
     return built
 
 

@@ -83,9 +83,7 @@ def _find_package(entry: CatalogEntry) -> Path | None:
 
 def _download(name: str, entry: CatalogEntry, local: Path) -> Path:
     try:
-        return Path(
-            snapshot_download(entry.repository, revision=entry.revision, allow_patterns=PATTERNS)
-        )
+        return Path(snapshot_download(entry.repository, revision=entry.revision, allow_patterns=PATTERNS))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise ConfigurationError(
             f"models: {name} could not be downloaded ({type(error).__name__}); where there is no hub, "

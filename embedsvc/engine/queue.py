@@ -6,7 +6,7 @@ what the turns yield, a window is kept sorted by length; each batch holds the te
 in the window for longest and its neighbours in length, cut by the tokens that the encoder will really spend.
 """
 
-from bisect import bisect_left, insort
+from bisect import insort
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field

@@ -23,7 +23,7 @@ class ReferenceEncoder:
     padded = True
 
     def __init__(self, folder: Path, device: str) -> None:
-        disable_progress_bar()  # the log is JSON
+        disable_progress_bar()  # type: ignore[no-untyped-call]  # the log is JSON
         model = SentenceTransformer(
             str(folder),
             device=device,

@@ -56,9 +56,7 @@ class ModelTokenizer:
             For each input its tokens, or what is wrong with it.
         """
         prompt_ids = self._plain_ids([prompt])[0] if prompt else []
-        texts = iter(
-            self._plain_ids([prompt + item for _, item in inputs if isinstance(item, str)])
-        )
+        texts = iter(self._plain_ids([prompt + item for _, item in inputs if isinstance(item, str)]))
         return [
             self._finish(name, next(texts), len(prompt_ids), truncation)
             if isinstance(item, str)

@@ -1,0 +1,1 @@
+"""The onion around every call; server.py puts the layers in order."""

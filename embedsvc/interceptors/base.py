@@ -5,13 +5,15 @@ import inspect
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, aclosing
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import grpc
 
-# Only the stubs of grpc are generic.
-Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
-Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+if TYPE_CHECKING:  # only the stubs of grpc are generic
+    Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
+    Handler: TypeAlias = grpc.RpcMethodHandler[Any, Any]
+else:
+    Context, Handler = grpc.aio.ServicerContext, grpc.RpcMethodHandler
 Around = Callable[[Context], AbstractAsyncContextManager[None]]
 
 CODES = {code.value[0]: code.name for code in grpc.StatusCode}
@@ -31,9 +33,9 @@ class AroundInterceptor(grpc.aio.ServerInterceptor):
 
     async def intercept_service(
         self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler]],
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
         handler_call_details: grpc.HandlerCallDetails,
-    ) -> Handler:
+    ) -> Handler | None:
         """See grpc.aio.ServerInterceptor."""
         method = handler_call_details.method
         handler = await continuation(handler_call_details)
@@ -49,8 +51,9 @@ def ended_as(context: Context, error: BaseException | None) -> str:
     """
     if isinstance(error, asyncio.CancelledError):
         return "DEADLINE_EXCEEDED" if context.time_remaining() == 0 else "CANCELLED"
-    code = context.code()
-    return CODES[code] if isinstance(code, int) else (code or grpc.StatusCode.OK).name
+    # What the stubs call a StatusCode is an int, or None for a call that nobody has ended yet.
+    code = cast("grpc.StatusCode | int | None", context.code())
+    return code.name if isinstance(code, grpc.StatusCode) else CODES[code or 0]
 
 
 def _wrap(handler: Handler, around: Around) -> Handler:
@@ -70,8 +73,11 @@ def _wrap(handler: Handler, around: Around) -> Handler:
 
 
 async def _drive(running: Any, context: Context) -> Any:  # noqa: ANN401 - grpc does not type it
-    """Await a handler. One that yields is written out here: gRPC would leave it unclosed when a caller
-    goes away, and `around` would end in another task."""
+    """Await a handler; write out what one that yields does.
+
+    Left to gRPC, a generator whose caller goes away is closed later by the garbage collector, and
+    `around` would end in another task.
+    """
     if not inspect.isasyncgen(running):
         return await running
     async with aclosing(running):

@@ -1,0 +1,89 @@
+# make run: the service on this machine. make test, make lint: what CI calls. make help lists the rest.
+
+PYTHON ?= python3
+BIN := .venv/bin
+REQUIREMENTS := requirements
+PROTOS := $(wildcard protos/embedsvc/v1/*.proto)
+PIP := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check
+RESOLVE := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --no-header --no-annotate --quiet
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help run init lint format test bench docs proto baseline lock clean
+
+help: ## say what there is
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+run: .venv/.run proto ## start the server and Envoy; Ctrl-C stops both
+	@$(BIN)/embedsvc up
+
+init: .venv/.run proto ## only make the certificates and the API key
+	@$(BIN)/embedsvc init
+
+test: .venv/.test proto tests/js/node_modules/.stamp ## run every test
+	$(BIN)/python -m pytest $(PYTEST)
+
+lint: .venv/.dev proto ## ruff, mypy, import-linter, buf
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/buf lint
+	$(BIN)/buf format --diff --exit-code protos
+	$(BIN)/buf build --output -#format=binpb | $(BIN)/buf breaking -#format=binpb --against protos/baseline.binpb
+
+format: .venv/.dev ## format Python and protos
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+	$(BIN)/buf format --write protos
+
+bench: .venv/.bench proto ## measure, beside other ways to serve the same model
+	$(BIN)/python bench/callers.py
+
+docs: .venv/.run proto ## write docs/configuration.md anew
+	$(BIN)/python docs/configuration.py > docs/configuration.md
+
+baseline: .venv/.dev ## declare today's protos the ones that later changes must not break
+	$(BIN)/buf build --output protos/baseline.binpb
+
+proto: embedsvc/v1/.stamp ## generate embedsvc/v1 from protos/
+
+embedsvc/v1/.stamp: $(PROTOS) $(wildcard third_party/googleapis/google/*/*.proto) .venv/.run
+	@mkdir -p $(@D)
+	@$(BIN)/python -m grpc_tools.protoc -Iprotos -Ithird_party/googleapis \
+	  --plugin=protoc-gen-mypy=$(BIN)/protoc-gen-mypy \
+	  --plugin=protoc-gen-mypy_grpc=$(BIN)/protoc-gen-mypy_grpc \
+	  --python_out=. --grpc_python_out=. --mypy_out=quiet:. --mypy_grpc_out=quiet:. $(PROTOS)
+	@touch $@
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "embedsvc needs Python 3.11 or newer; try make PYTHON=python3.12")'
+	@echo "embedsvc: making .venv; the first time takes some minutes"
+	@$(PYTHON) -m venv .venv
+
+# Each set is its own file of exact versions, and its own stamp.
+.venv/.run: $(REQUIREMENTS)/runtime.txt $(REQUIREMENTS)/build.txt $(REQUIREMENTS)/edge.txt pyproject.toml | .venv/bin/python
+	@echo "embedsvc: installing what it needs to run"
+	@$(PIP) -r $(REQUIREMENTS)/runtime.txt -r $(REQUIREMENTS)/build.txt -r $(REQUIREMENTS)/edge.txt
+	@$(PIP) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/.%: $(REQUIREMENTS)/%.txt .venv/.run
+	@echo "embedsvc: installing the $* set"
+	@$(PIP) -r $(REQUIREMENTS)/$*.txt
+	@touch $@
+
+tests/js/node_modules/.stamp: tests/js/package-lock.json .venv/.test
+	@$(BIN)/npm ci --prefix tests/js --silent --no-audit --no-fund
+	@touch $@
+
+# The CUDA packages of torch's own builds are left to torch, which pins them: so one file serves the CPU build too.
+lock: .venv/.dev ## resolve requirements/*.txt anew
+	$(RESOLVE) | grep -vE '^(torch|triton|cuda-|nvidia-)' > $(REQUIREMENTS)/runtime.txt
+	echo 'torch==2.13.0' >> $(REQUIREMENTS)/runtime.txt
+	for set in build edge test dev bench; do \
+	  $(RESOLVE) --extra $$set --constraint $(REQUIREMENTS)/runtime.txt | grep -vE '^(torch|triton|cuda-|nvidia-)' \
+	    | grep -vxFf $(REQUIREMENTS)/runtime.txt > $(REQUIREMENTS)/$$set.txt; done
+
+clean: ## remove everything that is made, models and state included
+	rm -rf .venv .run embedsvc/v1 tests/js/node_modules *.egg-info

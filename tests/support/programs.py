@@ -1,0 +1,177 @@
+"""The real programs, run as their users run them."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import grpc
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from support.pki import State
+
+ROOT = Path(__file__).parent.parent.parent
+BIN = Path(sys.executable).parent
+START_SECONDS = 120
+
+
+def free_port() -> int:
+    with closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@dataclass
+class Server:
+    """A server process.
+
+    Attributes:
+        log: Its standard error, one JSON object a line.
+    """
+
+    process: subprocess.Popen[bytes]
+    port: int
+    metrics_port: int
+    log: Path
+    state: State
+    environment: dict[str, str]
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def channel(self, client: str | None = "client", **options: int) -> grpc.aio.Channel:
+        return grpc.aio.secure_channel(
+            self.address,
+            self.state.credentials(client),
+            [("grpc.max_receive_message_length", -1), *options.items()],
+        )
+
+    def events(self) -> list[dict[str, object]]:
+        """What it has logged."""
+        return [json.loads(line) for line in self.log.read_text().splitlines()]
+
+    def metrics(self) -> str:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}/metrics") as response:
+            return response.read().decode()
+
+    def sample(self, line: str) -> float:
+        """The value of one series, such as 'embeddings_requests_total{code="OK",rpc="Embed"}'."""
+        for found in self.metrics().splitlines():
+            if found.startswith(line + " "):
+                return float(found.rpartition(" ")[2])
+        return 0.0
+
+
+@dataclass
+class Edge:
+    """An Envoy process."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+    admin_port: int
+    log: Path
+    state: State
+    server: Server
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+
+def settings_for(state: State, **values: object) -> dict[str, str]:
+    """Environment variables for a server of its own: ports, certificates, keys; and `SECTION__KEY=value`."""
+    chosen = {
+        "SERVER__PORT": free_port(),
+        "METRICS__PORT": free_port(),
+        "EDGE__PORT": free_port(),
+        "EDGE__ADMIN_PORT": free_port(),
+        "TLS__CA": state.path("ca.crt"),
+        "TLS__CERTIFICATE": state.path("server.crt"),
+        "TLS__KEY": state.path("server.key"),
+        "EDGE__CA": state.path("ca.crt"),
+        "EDGE__CERTIFICATE": state.path("client.crt"),
+        "EDGE__KEY": state.path("client.key"),
+        "AUTH__KEYS_FILE": state.path("api_keys"),
+        **values,
+    }
+    return {f"EMBEDSVC_{name}": str(value) for name, value in chosen.items()}
+
+
+@contextmanager
+def run_server(
+    state: State, folder: Path, encoder: str = "sentence-transformers", **values: object
+) -> Iterator[Server]:
+    """Run `embedsvc serve` until the context ends; it must then stop cleanly, within its drain."""
+    environment = settings_for(state, ENGINE__ENCODER=encoder, **values)
+    log = folder / "server.log"
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            [BIN / "embedsvc", "serve"], cwd=ROOT, env=os.environ | environment, stderr=file
+        )
+    port, metrics_port = (int(environment[f"EMBEDSVC_{name}__PORT"]) for name in ("SERVER", "METRICS"))
+    server = Server(process, port, metrics_port, log, state, environment)
+    try:
+        _wait_until(lambda: any(event["event"] == "serving" for event in server.events()), process, log)
+        yield server
+    finally:
+        _stop(process)
+
+
+@contextmanager
+def run_edge(server: Server, state: State, folder: Path, **values: object) -> Iterator[Edge]:
+    """Run Envoy in front of a server until the context ends."""
+    environment = os.environ | server.environment | {f"EMBEDSVC_{k}": str(v) for k, v in values.items()}
+    subprocess.run([BIN / "embedsvc", "render-edge", "--out", folder], cwd=ROOT, env=environment, check=True)
+    log = folder / "envoy.log"
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            [BIN / "envoy", "-c", folder / "envoy.yaml", "--disable-hot-restart", "-l", "warning"],
+            stdout=file,
+            stderr=file,
+        )
+    port, admin = (int(environment[f"EMBEDSVC_EDGE__{name}"]) for name in ("PORT", "ADMIN_PORT"))
+    edge = Edge(process, port, admin, log, state, server)
+    try:
+        _wait_until(lambda: _is_healthy(edge), process, log)
+        yield edge
+    finally:
+        _stop(process)
+
+
+def _is_healthy(edge: Edge) -> bool:
+    try:
+        with urllib.request.urlopen(f"{edge.url}/health") as response:
+            return response.status == 200
+    except (urllib.error.URLError, ConnectionError):
+        return False
+
+
+def _wait_until(ready, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while not ready():
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise RuntimeError(f"{process.args} did not start:\n{log.read_text()}")
+        time.sleep(0.05)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(timeout=40)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        raise
