@@ -1,8 +1,12 @@
 """`python -m embedsvc`."""
 
+import os
 import sys
 
-from embedsvc.cli import run
+# Read when gRPC is imported. Its own lines are not JSON, and tell of every stranger at the handshake.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+
+from embedsvc.cli import run  # noqa: E402
 
 
 def main() -> None:

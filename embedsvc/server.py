@@ -12,6 +12,7 @@ from embedsvc.engine.engine import Engine
 from embedsvc.errors import ConfigurationError
 from embedsvc.health import HealthReporter
 from embedsvc.interceptors.auth import AuthInterceptor
+from embedsvc.interceptors.compression import CompressionInterceptor
 from embedsvc.interceptors.errors import ErrorInterceptor
 from embedsvc.interceptors.logging import LoggingInterceptor
 from embedsvc.interceptors.metrics import MetricsInterceptor
@@ -39,6 +40,7 @@ def build_server(
             MetricsInterceptor(metrics),
             ErrorInterceptor(metrics, trailers),
             AuthInterceptor(keys),
+            CompressionInterceptor(),
         ],
         options=_options(settings),
     )

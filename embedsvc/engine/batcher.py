@@ -102,13 +102,14 @@ class Batcher:
         replicas: Where batches run.
         metrics: Where batches and the queue are counted.
         queue: What waits.
+        closed: Whether new jobs are refused.
     """
 
     replicas: Sequence[Replica]
     metrics: EngineMetrics
     queue: FairQueue[Ticket]
+    closed: bool = False
     _arrived: asyncio.Event = field(default_factory=asyncio.Event)
-    _closed: bool = False
 
     async def submit(self, texts: Sequence[TokenSequence], caller: Caller) -> Computed:
         """Compute the vectors of one request's texts. Cancelling it takes them out of the queue.
@@ -118,7 +119,7 @@ class Batcher:
             DeadlineExceededError: The caller's deadline passed while they waited.
             InternalError: An encoder failed.
         """
-        if self._closed:
+        if self.closed:
             raise OverloadedError("the server is shutting down")
         loop = asyncio.get_running_loop()
         vectors = np.zeros((len(texts), self.replicas[0].dimensions), dtype=np.float32)
@@ -131,12 +132,24 @@ class Batcher:
         return await job.future
 
     async def serve(self, replica: Replica) -> None:
-        """Feed one replica until the batcher is closed and nothing waits."""
+        """Feed one replica until the batcher is closed and nothing waits.
+
+        Whatever ends it otherwise is a defect of ours: then nobody is left waiting, and nobody let in.
+        """
+        try:
+            await self._serve(replica)
+        except BaseException:
+            self.close()
+            for ticket in self.queue.drain():
+                ticket.job.fail(InternalError())
+            raise
+
+    async def _serve(self, replica: Replica) -> None:
         while True:
             batch = self._form()
             if batch:
                 await self._run(replica, batch)
-            elif self._closed:
+            elif self.closed:
                 return
             else:
                 self._arrived.clear()
@@ -144,13 +157,8 @@ class Batcher:
 
     def close(self) -> None:
         """Take nothing new; what waits is still computed."""
-        self._closed = True
+        self.closed = True
         self._arrived.set()
-
-    def abandon(self) -> None:
-        """Fail everything that waits."""
-        for ticket in self.queue.drain():
-            ticket.job.fail(OverloadedError("the server is shutting down"))
 
     def _form(self) -> list[Ticket]:
         """Take batches until one has a text that somebody still waits for, or none are left."""
@@ -191,13 +199,9 @@ async def open_batcher(
 ) -> AsyncIterator[Batcher]:
     """Run a batcher over the replicas; leaving the context computes what waits, then stops."""
     batcher = Batcher(replicas, metrics, FairQueue(limits))
+    serving = [asyncio.create_task(batcher.serve(replica)) for replica in replicas]
     try:
-        async with asyncio.TaskGroup() as tasks:
-            for replica in replicas:
-                tasks.create_task(batcher.serve(replica), name=f"batcher-{replica.device}")
-            try:
-                yield batcher
-            finally:
-                batcher.close()
+        yield batcher
     finally:
-        batcher.abandon()
+        batcher.close()
+        await asyncio.gather(*serving)

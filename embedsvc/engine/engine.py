@@ -56,7 +56,7 @@ class ServedModel:
     @property
     def ready(self) -> bool:
         """Whether any replica can answer."""
-        return any(replica.healthy for replica in self.batcher.replicas)
+        return not self.batcher.closed and any(replica.healthy for replica in self.batcher.replicas)
 
 
 @dataclass(frozen=True, slots=True)
