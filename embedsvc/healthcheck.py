@@ -1,7 +1,7 @@
-"""`python -m embedsvc.healthcheck`: whether the server on this machine answers; for a container's health check.
+"""`python -m embedsvc.healthcheck`: whether the server beside it answers; for a container's health check.
 
-It asks grpc.health.v1 over mTLS, as Envoy does and with Envoy's certificate: `/metrics` answers long before the
-model is loaded. It is no subcommand, since the command line imports the whole server, and this runs often.
+It asks grpc.health.v1 over mTLS, as Envoy does and with Envoy's certificate: `/metrics` answers long before
+the model is loaded. No subcommand, since the command line imports the whole server, and this runs often.
 """
 
 import sys
@@ -35,9 +35,9 @@ def find_fault(settings: Settings) -> str | None:
     """Say why the server cannot be used; None where it can."""
     try:
         with _connect(settings) as channel:
-            answer = health_pb2_grpc.HealthStub(channel).Check(
-                health_pb2.HealthCheckRequest(service=SERVICE), timeout=SECONDS
-            )
+            health = health_pb2_grpc.HealthStub(channel)
+            request = health_pb2.HealthCheckRequest(service=SERVICE)
+            answer = health.Check(request, timeout=SECONDS)  # type: ignore[attr-defined]  # its stubs leave it out
     except grpc.RpcError as error:
         return f"{error.code().name}: {error.details()}"
     except OSError as error:

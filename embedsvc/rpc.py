@@ -4,6 +4,7 @@ Generated code leaves a message that does not parse to gRPC, which answers INTER
 the log; and it cannot send an answer that is serialized already.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -29,6 +30,18 @@ def unary_stream(behaviour: Behaviour, request: type[Message], max_bytes: int) -
 def stream_stream(behaviour: Behaviour, request: type[Message], max_bytes: int) -> Handler:
     """A handler of many requests, each a message or what is wrong with it, that writes its answers."""
     return grpc.stream_stream_rpc_method_handler(behaviour, _parser(request, max_bytes), _serialize)
+
+
+async def write(context: Context, response: Message | bytes) -> None:
+    """Write one answer of many.
+
+    Raises:
+        CancelledError: The caller has left. gRPC fails the write before it cancels the handler.
+    """
+    try:
+        await context.write(response)
+    except grpc.aio.InternalError as error:
+        raise asyncio.CancelledError from error
 
 
 def _checking(behaviour: Behaviour) -> Behaviour:

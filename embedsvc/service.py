@@ -68,7 +68,7 @@ class EmbeddingService:
             try:
                 data = await self._answer_item(message, caller)
                 async with writing:
-                    await context.write(data)
+                    await rpc.write(context, data)
             finally:
                 window.release(size)
 

@@ -52,7 +52,7 @@ class OpenAIService:
         form = requests.decode_format(message)
         embeddings = await self._embedder.embed(requests.decode(message), caller_of(context))
         for chunk in responses.encode_embeddings(embeddings, form):
-            await context.write(_json(chunk))
+            await rpc.write(context, _json(chunk))
 
     async def list_models(self, _request: pb.ListOpenAIModelsRequest, _context: Context) -> HttpBody:
         """`GET /v1/models`."""

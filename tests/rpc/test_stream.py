@@ -64,7 +64,7 @@ async def test_a_message_that_does_not_parse_is_answered_without_an_id(fake_chan
 
 
 async def test_a_slow_reader_slows_its_own_writer_and_loses_nothing(stub, state, fake_server):
-    count, long = 20_000, "x" * 500
+    count, long = 8_000, "x" * 1000
     sample = 'embeddings_texts_total{model="all-MiniLM-L6-v2"}'
     before = fake_server.sample(sample)
     call = stub.EmbedStream(metadata=state.authorization)
@@ -88,6 +88,8 @@ async def test_a_reader_that_leaves_ends_its_work(stub, state, fake_server):
     call = stub.EmbedStream(metadata=state.authorization)
     await call.write(item("first", "x"))
     assert (await call.read()).id == "first"
+    for number in range(1000):
+        await call.write(item(number, "x"))
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call.read()

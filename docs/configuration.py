@@ -1,0 +1,62 @@
+"""Writes docs/configuration.md from the settings themselves: `make docs`."""
+
+from collections.abc import Iterator
+
+from pydantic import BaseModel
+
+from embedsvc.config import PREFIX, ModelOverrides, Settings
+
+HEAD = f"""# Configuration
+
+<!-- Written by `make docs` from embedsvc/config.py; do not edit. -->
+
+One TOML file: the one that `--config` names, else `$EMBEDSVC_CONFIG`, else `embedsvc.toml` in the
+working folder where there is one. Over it, environment variables: `{PREFIX}SERVER__PORT=50052` is `port`
+in `[server]`; a list is written as JSON: `{PREFIX}ENGINE__DEVICES='["cuda:0", "cuda:1"]'`. A key
+that does not exist, or a value that cannot be, stops the start and is named. Relative paths are relative
+to the working folder. Secrets are never settings: keys and certificates are files that settings point to.
+"""
+
+
+def lines() -> Iterator[str]:
+    """The document, a line at a time."""
+    yield HEAD
+    for name, field in Settings.model_fields.items():
+        section = field.annotation
+        yield from _section(f"[{name}]", section)
+    yield from _section('[models.settings."NAME"]', ModelOverrides)
+
+
+def _section(title: str, section: type[BaseModel]) -> Iterator[str]:
+    summary = section.__doc__.splitlines()[0].partition(": ")[2]
+    yield f"## `{title}`\n"
+    yield f"{summary[0].upper()}{summary[1:]}\n"
+    yield "| key | default | meaning |"
+    yield "|---|---|---|"
+    for name, field in section.model_fields.items():
+        if name == "settings":
+            continue
+        yield f"| `{name}` | `{_shown(field.get_default(call_default_factory=True))}` | {_prose(field)} |"
+    yield ""
+
+
+def _shown(value: object) -> str:
+    match value:
+        case None:
+            return "not set"
+        case bool():
+            return str(value).lower()
+        case tuple():
+            return "[" + ", ".join(f'"{item}"' for item in value) + "]"
+        case int() | float():
+            return str(value)
+        case _:
+            return f'"{value}"'
+
+
+def _prose(field: object) -> str:
+    return " ".join(field.description.split())
+
+
+if __name__ == "__main__":
+    print("\n".join(lines()).rstrip())
