@@ -1,0 +1,137 @@
+"""`embedsvc up`, which `make run` calls: started as a person starts it, in a folder of its own."""
+
+import os
+import re
+import signal
+import socket
+import stat
+import subprocess
+import urllib.request
+from contextlib import contextmanager
+
+import pytest
+from support.programs import BIN, ROOT, free_port
+
+PORTS = ("SERVER__PORT", "METRICS__PORT", "EDGE__PORT", "EDGE__ADMIN_PORT")
+
+
+@pytest.fixture
+def environment(tmp_path):
+    chosen = {f"EMBEDSVC_{name}": str(free_port()) for name in PORTS}
+    files = {
+        "EMBEDSVC_EDGE__TEMPLATE": str(ROOT / "envoy.yaml"),
+        "EMBEDSVC_CONFIG": str(ROOT / "embedsvc.toml"),
+    }
+    return os.environ | chosen | files | {"EMBEDSVC_ENGINE__ENCODER": "fake"}
+
+
+@contextmanager
+def up(folder, environment):
+    command = [BIN / "embedsvc", "up"]
+    with subprocess.Popen(
+        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.terminate()
+            process.wait(timeout=20)
+
+
+def read_until(process, text):
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if text in line:
+            return "".join(lines)
+    pytest.fail(f"ended before it said {text!r}:\n{''.join(lines)}")
+
+
+def paste(command, folder):
+    path = f"{BIN}:{os.environ['PATH']}"
+    return subprocess.run(
+        ["bash", "-c", command],
+        cwd=folder,
+        env=os.environ | {"PATH": path},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+
+
+def is_free(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", int(port))) != 0
+
+
+def test_what_it_prints_can_be_pasted_and_ctrl_c_stops_both(tmp_path, environment):
+    with up(tmp_path, environment) as process:
+        printed = read_until(process, "Ctrl-C")
+        curl = re.search(r"  curl -s(?:.*\\\n)*.*", printed).group()
+        grpcurl = re.search(r"  grpcurl(?:.*\\\n)*.*", printed).group()
+        assert paste(curl, tmp_path).startswith('{"object":"list","data":[{"object":"embedding","index":0,')
+        assert '"embeddings": [' in paste(grpcurl, tmp_path)
+        process.send_signal(signal.SIGINT)
+        assert "embedsvc: stopped" in process.stdout.read()
+        assert process.wait(timeout=20) == 0
+    assert all(is_free(environment[f"EMBEDSVC_{name}"]) for name in PORTS)
+    log = (tmp_path / ".run" / "server.log").read_text()
+    assert log.splitlines()[-1].count('"stopped"') == 1
+
+
+def test_the_sdk_lines_that_it_prints_run(tmp_path, environment):
+    with up(tmp_path, environment) as process:
+        printed = read_until(process, "Ctrl-C")
+        code = re.search(r"  from openai import(?:.*\n)*?.*print\(.*\)", printed).group()
+        lines = "\n".join(line.strip() for line in code.splitlines())
+        assert "CreateEmbeddingResponse" in paste(f"python - <<'END'\n{lines}\nEND", tmp_path)
+
+
+def test_secrets_are_readable_by_their_owner_alone_and_outlive_a_restart(tmp_path, environment):
+    with up(tmp_path, environment) as process:
+        read_until(process, "Ctrl-C")
+    state = tmp_path / ".run"
+    secrets = [state / "api_key", *(state / "certs" / f"{name}.key" for name in ("ca", "server", "client"))]
+    assert {stat.S_IMODE(path.stat().st_mode) for path in secrets} == {0o600}
+    before = [path.read_bytes() for path in secrets]
+    with up(tmp_path, environment) as process:
+        read_until(process, "Ctrl-C")
+    assert [path.read_bytes() for path in secrets] == before
+
+
+def test_metrics_and_the_admin_page_are_where_it_says(tmp_path, environment):
+    with up(tmp_path, environment) as process:
+        printed = read_until(process, "Ctrl-C")
+        metrics = re.search(r"http://\S+/metrics", printed).group()
+        admin = re.search(r"Envoy  (http://\S+)", printed).group(1)
+        with urllib.request.urlopen(metrics) as response:
+            assert b"embeddings_requests_total" in response.read()
+        with urllib.request.urlopen(f"{admin}/ready") as response:
+            assert response.read().strip() == b"LIVE"
+
+
+@pytest.mark.parametrize("name", PORTS)
+def test_a_taken_port_is_named_with_the_setting_that_moves_it(tmp_path, environment, name):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        environment[f"EMBEDSVC_{name}"] = str(taken.getsockname()[1])
+        ended = subprocess.run(
+            [BIN / "embedsvc", "up"],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=30,
+        )
+    assert ended.returncode == 2
+    assert "is taken by another program" in ended.stderr
+    assert f"EMBEDSVC_{name}" in ended.stderr
+
+
+def test_a_server_that_does_not_start_is_reported_with_the_end_of_its_log(tmp_path, environment):
+    environment["EMBEDSVC_AUTH__KEYS_FILE"] = "nowhere"
+    with up(tmp_path, environment) as process:
+        said = process.stdout.read()
+        assert process.wait(timeout=30) == 2
+    assert "the server ended by itself with status 2" in said
+    assert "auth.keys_file nowhere" in said
