@@ -120,9 +120,17 @@ class ModelOverrides(Section):
     max_tokens: Annotated[int, Field(ge=8, le=512)] | None = None
     """Tokens of one text, at most; never more than the model's own maximum."""
     allow_dimensions: bool = False
-    """Whether `dimensions` may cut vectors of a model that was not trained for it."""
+    """Whether vectors may be cut, though the model was not trained for it."""
+    dimensions: Positive | None = None
+    """What vectors are cut to where a request does not say; needs `allow_dimensions`."""
     aliases: tuple[str, ...] = ()
     """Further names that the model answers to."""
+
+    @model_validator(mode="after")
+    def _cutting_is_allowed(self) -> Self:
+        if self.dimensions and not self.allow_dimensions:
+            raise ValueError("dimensions needs allow_dimensions = true")
+        return self
 
 
 class ModelSettings(Section):

@@ -36,7 +36,7 @@ class Embedder:
         validate.check_count(request.inputs, self._limits, request.field)
         model = self._engine.find(request.model)
         dimensions = validate.check_dimensions(
-            request.dimensions,
+            request.dimensions or model.card.dimensions,
             model.dimensions,
             allowed=model.card.allows_dimensions,
             model=model.name,

@@ -164,6 +164,10 @@ async def _open_model(
     async with AsyncExitStack() as stack:
         replicas = [await stack.enter_async_context(open_replica(source.build, device)) for device in devices]
         limits = BatchLimits(settings.engine.batch_tokens, settings.engine.batch_texts, replicas[0].padded)
+        if (source.card.dimensions or 1) > replicas[0].dimensions:
+            raise ConfigurationError(
+                f'models.settings."{name}".dimensions: {name} has {replicas[0].dimensions} only'
+            )
         batcher = await stack.enter_async_context(open_batcher(replicas, limits, metrics.engine(name)))
         model = ServedModel(source.card, source.tokenizer, batcher)
         _watch(model, replicas, metrics)

@@ -21,6 +21,7 @@ class ModelCard:
         aliases: Other names that it answers to.
         primary: Whether requests that name no model get it.
         allows_dimensions: Whether its vectors may be cut.
+        dimensions: What they are cut to where a request does not say; None: to nothing.
         files: What its files say.
     """
 
@@ -28,6 +29,7 @@ class ModelCard:
     aliases: Sequence[str]
     primary: bool
     allows_dimensions: bool
+    dimensions: int | None
     files: ModelFiles
 
 
@@ -93,5 +95,6 @@ def _card(name: str, files: ModelFiles, settings: Settings) -> ModelCard:
         allows_dimensions=bool(
             (entry and entry.trained_for_dimensions) or (overrides and overrides.allow_dimensions)
         ),
+        dimensions=overrides.dimensions if overrides else None,
         files=files,
     )
