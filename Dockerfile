@@ -1,0 +1,64 @@
+# One image: the server, its health check, and `embedsvc render-edge`. See docs/deploy/compose.md.
+#
+#   with a GPU     docker build --tag embedsvc .
+#   without        docker build --tag embedsvc:cpu --build-arg BASE=ubuntu:24.04 \
+#                    --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cpu .
+
+# Ubuntu 24.04 with the driver's hooks. Not the "runtime" flavour: torch brings CUDA's libraries itself, and its
+# CUDA release (13.0 for torch 2.13) is the one named here.
+ARG BASE=nvidia/cuda:13.0.2-base-ubuntu24.04
+
+FROM ${BASE} AS build
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends python3 python3-venv \
+    && rm -rf /var/lib/apt/lists/*
+WORKDIR /build
+
+# Two environments: what only builds stays behind in this stage.
+COPY requirements requirements
+RUN --mount=type=cache,target=/root/.cache/pip \
+    python3 -m venv /opt/tools \
+    && /opt/tools/bin/pip install --requirement requirements/build.txt --constraint requirements/runtime.txt
+ARG TORCH_INDEX=""
+RUN --mount=type=cache,target=/root/.cache/pip \
+    python3 -m venv --without-pip /opt/embedsvc \
+    && pip() { /opt/tools/bin/pip --python /opt/embedsvc/bin/python "$@"; } \
+    && pip install ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} --no-deps "$(grep '^torch==' requirements/runtime.txt)" \
+    && pip install --requirement requirements/runtime.txt
+
+COPY protos protos
+COPY third_party third_party
+RUN /opt/tools/bin/python -m grpc_tools.protoc -Iprotos -Ithird_party/googleapis \
+    --python_out=. --grpc_python_out=. protos/embedsvc/v1/*.proto
+
+COPY pyproject.toml pyproject.toml
+COPY embedsvc embedsvc
+COPY rest_shim rest_shim
+RUN /opt/tools/bin/pip --python /opt/embedsvc/bin/python install --no-deps --no-build-isolation .
+
+FROM ${BASE} AS runtime
+LABEL org.opencontainers.image.title="embedsvc" \
+      org.opencontainers.image.description="OpenAI's embeddings API on your own GPUs" \
+      org.opencontainers.image.licenses="Apache-2.0"
+# Ubuntu 24.04 has a user 1000 of its own. /edge belongs to ours, and so does a volume that is first mounted there.
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends python3 \
+    && rm -rf /var/lib/apt/lists/* \
+    && userdel --remove ubuntu \
+    && useradd --uid 1000 --user-group --no-create-home --home-dir /tmp --shell /usr/sbin/nologin embedsvc \
+    && install --directory --owner=embedsvc --group=embedsvc /edge
+COPY --from=build /opt/embedsvc /opt/embedsvc
+COPY deploy/embedsvc.toml envoy.yaml /etc/embedsvc/
+
+ENV PATH=/opt/embedsvc/bin:$PATH \
+    EMBEDSVC_CONFIG=/etc/embedsvc/embedsvc.toml \
+    PYTHONDONTWRITEBYTECODE=1
+# edge.template is looked for here.
+WORKDIR /etc/embedsvc
+USER 1000:1000
+EXPOSE 50051 9464
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=30s --timeout=10s --start-period=300s --start-interval=5s --retries=3 \
+    CMD ["python", "-m", "embedsvc.healthcheck"]
+ENTRYPOINT ["embedsvc"]
+CMD ["serve"]
