@@ -7,6 +7,8 @@ PROTOS := $(wildcard protos/embedsvc/v1/*.proto)
 PIP := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check
 RESOLVE := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --no-header --no-annotate --quiet
 
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help run init lint format test bench docs proto baseline lock clean
