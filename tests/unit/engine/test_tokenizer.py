@@ -1,0 +1,164 @@
+"""tokenizer: prompt, special tokens, length; and agreement with sentence-transformers."""
+
+import pytest
+from tiny_models import MINILM
+
+from embedsvc.engine import fake
+from embedsvc.engine.tokenizer import ModelTokenizer, Tokenized, load_tokenizer
+from embedsvc.errors import ContextLengthExceededError, InvalidRequestError
+from embedsvc.types import Truncation
+
+CLS, SEP = 101, 102
+TEXTS = [
+    "Hello, world",
+    "  leading and trailing\t spaces \n",
+    "ÀÉÎ naïve Füße ﬁne",
+    "東京タワー",
+    "emoji 🦊👩‍👩‍👧",
+    "[CLS] looks like [SEP] a special [MASK] token",
+    "supercalifragilisticexpialidocious " * 3,
+    "\u200b\ufeff\x01control",
+    "...!?",
+    " ",
+    "x" * 500,
+    "many words " * 400,
+]
+
+
+@pytest.fixture(scope="module")
+def minilm():
+    return ModelTokenizer(load_tokenizer(MINILM), "all-MiniLM-L6-v2", 256)
+
+
+@pytest.fixture
+def bytewise():
+    """A token for each byte, its code and the specials; ten tokens at most."""
+    return ModelTokenizer(fake.tokenizer(), "fake", 10)
+
+
+def one(tokenizer, item, prompt="", truncation=Truncation.END):
+    [tokenized] = tokenizer.encode([("inputs[0]", item)], prompt, truncation)
+    return tokenized
+
+
+def ids_of(text):
+    """The text's ids in the fake vocabulary, without specials."""
+    return fake.tokenizer().encode(text, add_special_tokens=False).ids
+
+
+def ready(ids):
+    return [0, *ids, 1]
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_minilm_s_ids_are_those_of_sentence_transformers(minilm, reference, text):
+    theirs = reference.preprocess([text])["input_ids"][0].tolist()
+    assert one(minilm, text).ids == theirs
+
+
+def test_a_whole_batch_agrees_in_its_order(minilm, reference):
+    features = reference.preprocess(TEXTS)
+    rows = zip(features["input_ids"].tolist(), features["attention_mask"].sum(dim=1).tolist(), strict=True)
+    tokenized = minilm.encode([(str(at), text) for at, text in enumerate(TEXTS)], "", Truncation.END)
+    assert [item.ids for item in tokenized] == [row[:length] for row, length in rows]
+
+
+def test_a_prompt_is_tokenized_as_part_of_the_text(minilm, reference):
+    theirs = reference.preprocess(["query: Hello, world"])["input_ids"][0].tolist()
+    assert one(minilm, "Hello, world", "query: ").ids == theirs
+
+
+@pytest.mark.parametrize("prompt", ["", "q: "])
+@pytest.mark.parametrize("truncation", Truncation)
+def test_what_fits_is_whole_however_it_would_be_cut(bytewise, prompt, truncation):
+    text = "12345678"[len(prompt) :]
+    assert one(bytewise, text, prompt, truncation) == Tokenized(ready(ids_of(prompt + text)), truncated=False)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "truncation", "kept"),
+    [
+        ("", Truncation.END, "12345678"),
+        ("", Truncation.START, "3456789x"),
+        ("q: ", Truncation.END, "q: 12345"),
+        ("q: ", Truncation.START, "q: 6789x"),
+    ],
+)
+@pytest.mark.parametrize("form", [str, ids_of], ids=["text", "ids"])
+def test_what_is_too_long_is_cut_between_the_specials_and_keeps_the_prompt(
+    bytewise, form, prompt, truncation, kept
+):
+    tokenized = one(bytewise, form("123456789x"), prompt, truncation)
+    assert tokenized == Tokenized(ready(ids_of(kept)), truncated=True)
+
+
+@pytest.mark.parametrize(("prompt", "tokens"), [("", 11), ("q: ", 14)])
+@pytest.mark.parametrize("form", [str, ids_of], ids=["text", "ids"])
+def test_what_is_too_long_is_an_error_where_truncation_is_off(bytewise, form, prompt, tokens):
+    error = one(bytewise, form("123456789"), prompt, Truncation.NONE)
+    assert isinstance(error, ContextLengthExceededError)
+    assert error.param == "inputs[0]"
+    assert f"inputs[0] has {tokens} tokens; fake reads 10 at most" in error.message
+
+
+@pytest.mark.parametrize("truncation", [Truncation.END, Truncation.START])
+@pytest.mark.parametrize("prompt", ["12345678", "a prompt longer than all"])
+def test_never_more_tokens_than_the_model_reads_however_long_the_prompt(bytewise, prompt, truncation):
+    tokenized = one(bytewise, "text", prompt, truncation)
+    assert tokenized == Tokenized(ready(ids_of(prompt[:8])), truncated=True)
+
+
+@pytest.mark.parametrize(
+    ("ids", "expected"),
+    [
+        ([5, 6], [0, 5, 6, 1]),
+        ([0, 5, 6, 1], [0, 5, 6, 1]),
+        ([0, 5, 6], [0, 0, 5, 6, 1]),
+        ([5, 6, 1], [0, 5, 6, 1, 1]),
+        ([0, 1], [0, 1]),
+        ([0], [0, 0, 1]),
+        ([1], [0, 1, 1]),
+        ((257,), [0, 257, 1]),
+    ],
+)
+def test_special_tokens_are_added_unless_both_are_there(bytewise, ids, expected):
+    assert one(bytewise, ids).ids == expected
+
+
+def test_a_prompt_goes_inside_the_special_tokens_of_ids(bytewise):
+    assert one(bytewise, [0, 5, 1], "q").ids == [0, *ids_of("q"), 5, 1]
+
+
+def test_ids_of_a_text_give_what_the_text_gives(minilm):
+    tokenized = one(minilm, TEXTS[0])
+    assert one(minilm, tokenized.ids) == tokenized
+    assert one(minilm, tokenized.ids[1:-1]) == tokenized
+
+
+@pytest.mark.parametrize("bad", [258, 2**32 - 1, -1])
+def test_an_id_outside_the_vocabulary_is_named(bytewise, bad):
+    error = one(bytewise, [5, bad, 7])
+    assert isinstance(error, InvalidRequestError)
+    assert not isinstance(error, ContextLengthExceededError)
+    assert error.param == "inputs[0]"
+    assert f"inputs[0] has the token id {bad}" in error.message
+    assert "ends at 257" in error.message
+
+
+def test_good_and_bad_inputs_keep_their_places(bytewise):
+    named = [("a", "x"), ("b", [999]), ("c", [5]), ("d", "far too long"), ("e", "y")]
+    first, outside, ids, long, last = bytewise.encode(named, "", Truncation.NONE)
+    assert first.ids == ready(ids_of("x"))
+    assert (outside.param, long.param) == ("b", "d")
+    assert ids.ids == [0, 5, 1]
+    assert last.ids == ready(ids_of("y"))
+
+
+def test_nothing_to_tokenize_is_nothing(bytewise):
+    assert bytewise.encode([], "q: ", Truncation.END) == []
+
+
+def test_padding_and_truncation_in_the_model_s_files_are_not_ours(minilm):
+    assert load_tokenizer(MINILM).padding
+    assert one(minilm, "a").ids == [CLS, 1037, SEP]
+    assert len(one(minilm, "many words " * 100).ids) == 202
