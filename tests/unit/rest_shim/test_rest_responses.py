@@ -1,0 +1,98 @@
+"""responses: OpenAI's JSON, exact to the byte where clients look."""
+
+import base64
+import json
+
+import numpy as np
+import pytest
+from openai.types import CreateEmbeddingResponse, Model
+
+from embedsvc.types import Embeddings
+from rest_shim import responses
+from rest_shim.requests import EncodingFormat
+
+
+def embeddings(rows, dimensions=4):
+    vectors = np.random.default_rng(rows).standard_normal((rows, dimensions), dtype=np.float32)
+    return Embeddings("m", vectors, tokens=[3] * rows, truncated=[False] * rows)
+
+
+def body(answer, form):
+    return b"".join(responses.encode_embeddings(answer, form))
+
+
+def test_an_answer_is_exact_to_the_byte():
+    vectors = np.array([[0.5, -1.0], [0.0, 0.25]], dtype=np.float32)
+    answer = Embeddings("m", vectors, tokens=[2, 3], truncated=[False, True])
+    assert body(answer, EncodingFormat.FLOAT) == (
+        b'{"object":"list","data":['
+        b'{"object":"embedding","index":0,"embedding":[0.5,-1.0]},'
+        b'{"object":"embedding","index":1,"embedding":[0.0,0.25]}'
+        b'],"model":"m","usage":{"prompt_tokens":5,"total_tokens":5}}'
+    )
+    assert body(answer, EncodingFormat.BASE64) == (
+        b'{"object":"list","data":['
+        b'{"object":"embedding","index":0,"embedding":"AAAAPwAAgL8="},'
+        b'{"object":"embedding","index":1,"embedding":"AAAAAAAAgD4="}'
+        b'],"model":"m","usage":{"prompt_tokens":5,"total_tokens":5}}'
+    )
+
+
+@pytest.mark.parametrize("rows", [1, 63, 64, 65, 128, 2048])
+@pytest.mark.parametrize("form", EncodingFormat)
+def test_the_chunks_of_any_answer_are_one_json_object(rows, form):
+    answer = embeddings(rows)
+    chunks = list(responses.encode_embeddings(answer, form))
+    assert len(chunks) == -(-rows // responses.CHUNK) + 1
+    parsed = json.loads(b"".join(chunks))
+    assert [item["index"] for item in parsed["data"]] == list(range(rows))
+    assert {item["object"] for item in parsed["data"]} == {"embedding"}
+    assert parsed["usage"] == {"prompt_tokens": 3 * rows, "total_tokens": 3 * rows}
+
+
+def test_arrays_and_base64_carry_the_same_float32_to_the_last_bit():
+    answer = embeddings(70, 384)
+    arrays = json.loads(body(answer, EncodingFormat.FLOAT))["data"]
+    packed = json.loads(body(answer, EncodingFormat.BASE64))["data"]
+    for row, array, text in zip(answer.vectors, arrays, packed, strict=True):
+        assert np.array(array["embedding"], dtype=np.float32).tobytes() == row.tobytes()
+        assert base64.b64decode(text["embedding"], validate=True) == row.astype("<f4").tobytes()
+
+
+def test_columns_that_were_cut_off_do_not_travel():
+    answer = embeddings(3, 16)
+    cut = Embeddings("m", answer.vectors[:, :4], answer.tokens, answer.truncated)
+    assert [len(item["embedding"]) for item in json.loads(body(cut, EncodingFormat.FLOAT))["data"]] == [4] * 3
+    [first, *_] = json.loads(body(cut, EncodingFormat.BASE64))["data"]
+    assert base64.b64decode(first["embedding"]) == answer.vectors[0, :4].tobytes()
+
+
+def test_the_openai_sdk_reads_an_answer():
+    parsed = CreateEmbeddingResponse.model_validate_json(
+        body(embeddings(3), EncodingFormat.FLOAT), strict=True
+    )
+    assert (parsed.object, parsed.model, len(parsed.data)) == ("list", "m", 3)
+
+
+def test_a_model_is_what_openai_lists():
+    one = responses.encode_model("org/m", 1_700_000_000)
+    assert json.loads(one) == {
+        "id": "org/m",
+        "object": "model",
+        "created": 1_700_000_000,
+        "owned_by": "embedsvc",
+    }
+    assert Model.model_validate_json(one, strict=True).created == 1_700_000_000
+    listed = json.loads(responses.encode_models(["a", "b"], 1))
+    assert (listed["object"], [item["id"] for item in listed["data"]]) == ("list", ["a", "b"])
+
+
+@pytest.mark.parametrize("gpu", [None, "NVIDIA H200"])
+def test_health_says_what_the_design_fixes(gpu):
+    assert json.loads(responses.encode_health("cpu", gpu)) == {
+        "status": "ok",
+        "device": "cpu",
+        "model_loaded": True,
+        "gpu_available": gpu is not None,
+        "gpu_name": gpu,
+    }
