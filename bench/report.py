@@ -64,11 +64,11 @@ def describe() -> dict[str, object]:
     return {
         "model": MODEL,
         "commit": _git("rev-parse", "HEAD"),
-        "changed_files": _git("status", "--porcelain", "--untracked-files=no").splitlines(),
+        "changed_files": _git("diff", "--name-only", "HEAD").splitlines(),
         "settings": {name: value for name, value in os.environ.items() if name.startswith("EMBEDSVC_")},
         "processor": _processor(),
         "cores": os.cpu_count(),
-        "system": platform.platform(),
+        "system": f"{platform.system()} {platform.machine()}",
         "load_average": os.getloadavg(),
         "python": platform.python_version(),
         "versions": {name: version(name) for name in PACKAGES},
