@@ -1,0 +1,58 @@
+"""LangChain and LlamaIndex with their defaults, as their users write them."""
+
+import openai
+import pytest
+from langchain_openai import OpenAIEmbeddings
+from llama_index.embeddings.openai import OpenAIEmbedding
+
+TEXTS = ["Hello, world", "Füße, 東京 and 🦊", "The quick brown fox. " * 100, "word " * 700]
+
+
+@pytest.fixture
+async def clients():
+    """The SDK's own HTTP clients, which the frameworks would make and never close."""
+    async with openai.DefaultAsyncHttpxClient() as asynchronous:
+        with openai.DefaultHttpxClient() as sync:
+            yield sync, asynchronous
+
+
+@pytest.fixture
+def langchain(edge, state, clients, cl100k_offline):
+    sync, asynchronous = clients
+    return OpenAIEmbeddings(
+        base_url=f"{edge.url}/v1", api_key=state.api_key, http_client=sync, http_async_client=asynchronous
+    )
+
+
+@pytest.fixture
+def llama_index(edge, state, clients):
+    sync, asynchronous = clients
+    return OpenAIEmbedding(
+        api_base=f"{edge.url}/v1", api_key=state.api_key, http_client=sync, async_http_client=asynchronous
+    )
+
+
+def test_langchain_embeds_documents(langchain, same):
+    same(langchain.embed_documents(TEXTS), TEXTS)
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_langchain_embeds_a_query(langchain, same, text):
+    same([langchain.embed_query(text)], [text])
+
+
+async def test_langchain_embeds_asynchronously(langchain, same):
+    same(await langchain.aembed_documents(TEXTS), TEXTS)
+
+
+def test_llama_index_embeds_documents(llama_index, same):
+    same(llama_index.get_text_embedding_batch(TEXTS), TEXTS)
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_llama_index_embeds_a_query(llama_index, same, text):
+    same([llama_index.get_query_embedding(text)], [text])
+
+
+async def test_llama_index_embeds_asynchronously(llama_index, same):
+    same(await llama_index.aget_text_embedding_batch(TEXTS), TEXTS)
