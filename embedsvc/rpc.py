@@ -63,7 +63,7 @@ def _parser(message: type[Message], max_bytes: int) -> Callable[[bytes], Message
             return message.FromString(data)
         except DecodeError:
             return InvalidRequestError(
-                f"the message is not a {message.DESCRIPTOR.full_name}: malformed protobuf, or a string "
+                f"the message does not parse as {message.DESCRIPTOR.full_name}: malformed protobuf, or a string "
                 "that is not UTF-8"
             )
 

@@ -64,6 +64,9 @@ def _options(settings: Settings) -> Sequence[tuple[str, int]]:
     return [
         ("grpc.max_receive_message_length", JSON_GROWTH * settings.limits.max_request_bytes),
         ("grpc.max_send_message_length", -1),  # bounded by what one request may hold
+        # Twice what Envoy lets in, so that it is Envoy who refuses, in OpenAI's shape.
+        ("grpc.max_metadata_size", 32 * 1024),
+        ("grpc.absolute_max_metadata_size", 64 * 1024),
         ("grpc.max_concurrent_streams", settings.server.max_connection_streams),
         ("grpc.keepalive_time_ms", keepalive),
         ("grpc.keepalive_timeout_ms", keepalive // 3),

@@ -11,6 +11,7 @@ from embedsvc.types import EmbedRequest, InputType, TextOrIds, TokenSequence, Tr
 from embedsvc.v1.openai_pb2 import CreateEmbeddingRequest
 
 Choice = TypeVar("Choice", bound=StrEnum)
+INPUT_TYPES = (InputType.QUERY, InputType.DOCUMENT)
 
 
 class EncodingFormat(StrEnum):
@@ -33,8 +34,8 @@ def decode(message: CreateEmbeddingRequest) -> EmbedRequest:
         field="input",
         model=_model(message.model),
         dimensions=_dimensions(message.dimensions),
-        input_type=_choice(InputType, message.input_type, "input_type") or InputType.UNSPECIFIED,
-        truncation=_choice(Truncation, message.truncation, "truncation"),
+        input_type=_choice(INPUT_TYPES, message.input_type, "input_type") or InputType.UNSPECIFIED,
+        truncation=_choice(tuple(Truncation), message.truncation, "truncation"),
     )
 
 
@@ -46,7 +47,7 @@ def decode_format(message: CreateEmbeddingRequest) -> EncodingFormat:
     """
     if _kind(message.user) not in (None, "string_value"):
         raise InvalidRequestError("user must be a string", param="user")
-    chosen = _choice(EncodingFormat, message.encoding_format, "encoding_format")
+    chosen = _choice(tuple(EncodingFormat), message.encoding_format, "encoding_format")
     return chosen or EncodingFormat.FLOAT
 
 
@@ -72,14 +73,14 @@ def _dimensions(value: Value) -> int | None:
     return int(value.number_value)
 
 
-def _choice(choices: type[Choice], value: Value, field: str) -> Choice | None:
+def _choice(choices: Sequence[Choice], value: Value, field: str) -> Choice | None:
     if _kind(value) is None:
         return None
-    try:
-        return choices(value.string_value)
-    except ValueError:
-        names = " or ".join(repr(str(choice)) for choice in choices)
-        raise InvalidRequestError(f"{field} must be {names}", param=field) from None
+    for choice in choices:
+        if choice == value.string_value:
+            return choice
+    names = " or ".join(repr(str(choice)) for choice in choices)
+    raise InvalidRequestError(f"{field} must be {names}", param=field)
 
 
 def _inputs(value: Value) -> tuple[Sequence[TextOrIds], bool]:

@@ -1,20 +1,36 @@
 -- Moves the finished OpenAI error body, which a failed call carries in x-openai-error, into the response.
 -- rest_shim/errors.py makes it; nothing is parsed here.
 
-local FALLBACK = '{"error": {"message": "internal error", "type": "server_error", "param": null, "code": null}}'
+local function body_of(message, type, code)
+  local form = '{"error": {"message": "%s", "type": "%s", "param": null, "code": %s}}'
+  return string.format(form, message, type, code)
+end
+
+-- For statuses that gRPC itself makes, before or after any code of ours runs.
+local INTERNAL = body_of("internal error", "server_error", "null")
+local OF_GRPC = {
+  ["4"] = body_of("the request took too long", "server_error", '"timeout"'),
+  ["14"] = body_of("no server can be reached; try again", "server_error", '"overloaded"'),
+}
 
 -- What gRPC says to gRPC; callers of JSON have the body.
 local GRPC_ONLY = { "grpc-status", "grpc-message", "grpc-status-details-bin", "grpc-accept-encoding" }
 
 function envoy_on_response(handle)
   local headers = handle:headers()
+  local status = headers:get("grpc-status") or "0"
+  if status ~= "0" and headers:get(":status") == "200" then
+    return -- a caller of gRPC, whom the transcoder let pass, gets gRPC's answer
+  end
   local body = headers:get("x-openai-error")
-  local status = headers:get("grpc-status")
+  if body == nil and status ~= "0" then
+    body = OF_GRPC[status] or INTERNAL
+    if status == "14" then
+      headers:replace("retry-after", "1")
+    end
+  end
   for _, name in ipairs(GRPC_ONLY) do
     headers:remove(name)
-  end
-  if body == nil and status ~= nil and status ~= "0" then
-    body = FALLBACK -- a status that gRPC itself made, such as for a message it would not take
   end
   if body ~= nil then
     headers:remove("x-openai-error")

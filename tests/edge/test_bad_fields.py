@@ -90,6 +90,11 @@ CASES = {
     "user: number": ({"input": "a", "user": 5}, "user", "user must be a string"),
     "user: object": ({"input": "a", "user": {}}, "user", "user must be a string"),
     "input_type: unknown": ({"input": "a", "input_type": "poem"}, "input_type", "'query' or 'document'"),
+    "input_type: ours, not theirs": (
+        {"input": "a", "input_type": "unspecified"},
+        "input_type",
+        "'query' or 'document'",
+    ),
     "input_type: number": ({"input": "a", "input_type": 1}, "input_type", "'query' or 'document'"),
     "truncation: unknown": ({"input": "a", "truncation": "x"}, "truncation", "'none' or 'end' or 'start'"),
     "truncation: boolean": ({"input": "a", "truncation": True}, "truncation", "'none' or 'end' or 'start'"),

@@ -129,3 +129,22 @@ def test_a_wrong_method_is_told_the_right_one(http, error_of, method, path, allo
     assert (response.status_code, response.headers["allow"]) == (405, allowed)
     assert (error["type"], error["code"]) == ("invalid_request_error", "method_not_supported")
     assert (error["message"], error["param"]) == (f"Not allowed to {method} on {path}", None)
+
+
+def test_headers_that_are_too_large_are_refused_by_envoy(http):
+    response = http.post("/v1/embeddings", json=GOOD, headers={"x-large": "x" * 17_000})
+    assert response.status_code == 431
+    assert response.json()["error"]["type"] == "invalid_request_error"
+
+
+def test_headers_that_envoy_lets_in_the_server_takes(http):
+    response = http.post("/v1/embeddings", json=GOOD, headers={"x-large": "x" * 15_000})
+    assert response.status_code == 200
+
+
+def test_a_grpc_call_to_the_rest_port_gets_an_answer_of_grpc(http):
+    response = http.post(
+        "/v1/embeddings", content=b"\0\0\0\0\0", headers={"content-type": "application/grpc"}
+    )
+    assert response.headers["content-type"] == "application/grpc"
+    assert response.headers["grpc-status"] == "12"
