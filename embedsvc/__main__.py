@@ -6,7 +6,7 @@ import sys
 # Read when gRPC is imported. Its own lines are not JSON, and tell of every stranger at the handshake.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
-from embedsvc.cli import run  # noqa: E402
+from embedsvc.cli import run
 
 
 def main() -> None:

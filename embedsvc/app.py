@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import sys
 from contextlib import AsyncExitStack
 
 import structlog
@@ -15,6 +16,9 @@ from embedsvc.server import build_server
 
 log = structlog.get_logger()
 
+SWITCH_SECONDS = 0.0005
+"""How long a thread may keep Python to itself. An encoder's would keep the event loop waiting for 5 ms."""
+
 
 async def serve(settings: Settings) -> None:
     """Run the server until SIGTERM or SIGINT, then drain it. A second signal leaves at once.
@@ -22,6 +26,7 @@ async def serve(settings: Settings) -> None:
     Raises:
         ConfigurationError: It cannot start as configured.
     """
+    sys.setswitchinterval(SWITCH_SECONDS)
     stopping = _on_signals()
     async with AsyncExitStack() as stack:
         metrics = Metrics()

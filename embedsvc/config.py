@@ -15,6 +15,7 @@ from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
 )
 
 from embedsvc.errors import ConfigurationError
@@ -99,7 +100,7 @@ class EngineSettings(Section):
 
     encoder: Literal["sentence-transformers", "fake"] = "sentence-transformers"
     """What computes vectors. `fake` needs no weights and means nothing: for tests."""
-    devices: tuple[str, ...] = ("auto",)
+    devices: Annotated[tuple[str, ...], Field(min_length=1)] = ("auto",)
     """One replica of every model for each entry: `cpu`, `cuda`, `cuda:1`, … `auto`: every GPU, or
     the CPU where there is none."""
     batch_tokens: Positive = 1024
@@ -136,7 +137,7 @@ class ModelOverrides(Section):
 class ModelSettings(Section):
     """`[models]`: which models are served."""
 
-    primary: str = "all-mpnet-base-v2"
+    primary: Annotated[str, Field(min_length=1)] = "all-mpnet-base-v2"
     """The model of requests that name none, and of OpenAI's names."""
     fallback: str = "all-MiniLM-L6-v2"
     """A second model that is served beside the primary one, never silently in its place. Empty: none."""
@@ -240,6 +241,8 @@ def load(path: Path | None = None) -> Settings:
         return Settings(**(_read(path) if path else {}))
     except ValidationError as error:
         raise ConfigurationError(_explain(error, path)) from None
+    except SettingsError as error:
+        raise ConfigurationError(f"{error.__cause__}: {error}; lists and tables are JSON") from None
 
 
 def _default_file() -> Path | None:

@@ -43,8 +43,9 @@ class KeyFile:
             ConfigurationError: It is not there, or has a line of another form.
         """
         try:
+            stamp = self._read_stamp()
             self._names = dict(_parse(line) for line in self._lines())
-            self._stamp = self._read_stamp()
+            self._stamp = stamp
         except (OSError, ValueError) as error:
             raise ConfigurationError(f"auth.keys_file {self._path}: {error}") from None
 
@@ -55,7 +56,9 @@ class KeyFile:
 
     def _refresh(self) -> None:
         try:
-            if self._read_stamp() != self._stamp:
+            stamp = self._read_stamp()
+            if stamp != self._stamp:
+                self._stamp = stamp  # a file that cannot be read is told of once
                 self.load()
         except (OSError, ConfigurationError) as error:
             log.warning("keys file not read again; the keys of before hold", error=str(error))

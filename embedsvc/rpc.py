@@ -63,8 +63,8 @@ def _parser(message: type[Message], max_bytes: int) -> Callable[[bytes], Message
             return message.FromString(data)
         except DecodeError:
             return InvalidRequestError(
-                f"the message does not parse as {message.DESCRIPTOR.full_name}: malformed protobuf, or a string "
-                "that is not UTF-8"
+                f"the message does not parse as {message.DESCRIPTOR.full_name}: malformed protobuf, or "
+                "a string that is not UTF-8"
             )
 
     return parse

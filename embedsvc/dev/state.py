@@ -43,7 +43,10 @@ def _certificates_are_good() -> bool:
     if not all((CERTS / f"{name}.{end}").exists() for name in names for end in ("crt", "key")):
         return False
     pems = [(CERTS / f"{name}.crt").read_bytes() for name in names]
-    return all(x509.load_pem_x509_certificate(pem).not_valid_after_utc > soon for pem in pems)
+    try:
+        return all(x509.load_pem_x509_certificate(pem).not_valid_after_utc > soon for pem in pems)
+    except ValueError:  # not a certificate: make a new one
+        return False
 
 
 def _write(path: Path, data: bytes) -> None:

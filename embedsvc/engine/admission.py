@@ -57,8 +57,8 @@ class Admission:
         try:
             await turn
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():  # let in and cancelled in the same moment
-                self.release(tokens)
+            let_in = turn.done() and not turn.cancelled()  # and cancelled in the same moment
+            self.release(tokens if let_in else 0)
             raise
 
     def release(self, tokens: int) -> None:

@@ -182,11 +182,13 @@ class Batcher:
         self.metrics.batch_tokens.observe(sum(ticket.length for ticket in batch))
         try:
             vectors = await replica.encode([ticket.tokens for ticket in batch])
-        except Exception:
-            log.exception("batch failed", device=replica.device, texts=len(batch))
-            self.metrics.batch_failures.inc()
+        except BaseException as error:
             for ticket in batch:
                 ticket.job.fail(InternalError())
+            if not isinstance(error, Exception):
+                raise
+            self.metrics.batch_failures.inc()
+            log.exception("batch failed", device=replica.device, texts=len(batch))
             return
         now = asyncio.get_running_loop().time()
         for ticket, vector in zip(batch, vectors, strict=True):

@@ -42,6 +42,6 @@ def normalized(vectors: Vectors) -> Vectors:
     Args:
         vectors: Float32 of shape [texts, dimensions].
     """
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    unit: Vectors = vectors / np.maximum(norms, np.finfo(np.float32).tiny)
+    norms = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))  # half the time of np.linalg.norm
+    unit: Vectors = vectors / np.maximum(norms, np.finfo(np.float32).tiny)[:, None]
     return unit

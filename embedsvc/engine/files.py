@@ -92,17 +92,31 @@ def _download(name: str, entry: CatalogEntry, local: Path) -> Path:
 
 
 def _read(folder: Path, revision: str, entry: CatalogEntry | None) -> ModelFiles:
-    config = _json(folder / "config.json")
-    own = _json(folder / "sentence_bert_config.json").get("max_seq_length")
     modules = _json(folder / "modules.json")
     prompts = _json(folder / "config_sentence_transformers.json").get("prompts") or {}
     return ModelFiles(
         folder=folder,
         revision=revision,
-        max_tokens=min(own or config.get("max_position_embeddings", LONGEST), LONGEST),
+        max_tokens=min(_own_length(folder), LONGEST),
         normalized=any(str(module["type"]).endswith("Normalize") for module in modules),
-        prompts=prompts if any(prompts.values()) else dict(entry.prompts if entry else {}),
+        prompts=_by_input_type(prompts) if any(prompts.values()) else dict(entry.prompts if entry else {}),
     )
+
+
+def _own_length(folder: Path) -> int:
+    """The length that sentence-transformers takes: its own file's, else the tokenizer's and the model's."""
+    if own := _json(folder / "sentence_bert_config.json").get("max_seq_length"):
+        return int(own)
+    tokenizer = _json(folder / "tokenizer_config.json").get("model_max_length", LONGEST)
+    positions = _json(folder / "config.json").get("max_position_embeddings", LONGEST)
+    return int(min(tokenizer, positions))
+
+
+def _by_input_type(prompts: Mapping[str, str]) -> dict[str, str]:
+    """Prompts under the names that sentence-transformers' encode_query and encode_document look for."""
+    names = {"query": ("query",), "document": ("document", "passage", "corpus")}
+    found = {kind: next((n for n in known if n in prompts), None) for kind, known in names.items()}
+    return {kind: prompts[name] for kind, name in found.items() if name}
 
 
 def _json(path: Path) -> Any:  # noqa: ANN401 - whatever the file holds

@@ -51,6 +51,10 @@ class BatchLimits:
         spent = count * longest if self.padded else total
         return count == 1 or (count <= self.texts and spent <= self.tokens)
 
+    def charge(self, length: int) -> int:
+        """What a turn pays for a text: its tokens, and no less than its place among the texts."""
+        return max(length, -(-self.tokens // self.texts))
+
 
 WINDOW_BATCHES = 2
 """The window holds about this many batches: enough to find texts of like length, few enough to stay fair."""
@@ -115,9 +119,10 @@ class FairQueue(Generic[Entry]):
         self._drop_dead()
         while self._turns and not self._window_is_full():
             caller, turns = next(iter(self._turns.items()))
-            if turns.deficit < turns.entries[0].length:
-                turns.deficit += max(self._limits.tokens, turns.entries[0].length)
-            while turns.entries and turns.entries[0].length <= turns.deficit:
+            charge = self._limits.charge
+            if turns.deficit < charge(turns.entries[0].length):
+                turns.deficit += max(self._limits.tokens, charge(turns.entries[0].length))
+            while turns.entries and charge(turns.entries[0].length) <= turns.deficit:
                 if self._window_is_full():
                     return
                 self._admit(turns)
@@ -136,7 +141,7 @@ class FairQueue(Generic[Entry]):
         if entry.dead:
             self.tokens -= entry.length
             return
-        turns.deficit -= entry.length
+        turns.deficit -= self._limits.charge(entry.length)
         self._arrivals += 1
         insort(self._window, (entry.length, self._arrivals, entry))
         self._window_tokens += entry.length

@@ -9,6 +9,7 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Normalize
 from transformers.utils.logging import disable_progress_bar
 
+from embedsvc.engine.prepack import prepack
 from embedsvc.types import TokenSequence, Vectors
 
 
@@ -30,6 +31,8 @@ class ReferenceEncoder:
             local_files_only=True,
             model_kwargs={"dtype": torch.float32},  # gte-large's own files are float16
         )
+        if device == "cpu":
+            prepack(model)
         self.device = device
         self.dimensions = int(model.get_embedding_dimension() or 0)
         self._pad = int(model.tokenizer.pad_token_id or 0)

@@ -55,10 +55,12 @@ def open_source(name: str, settings: Settings) -> ModelSource:
         ConfigurationError: Its files are not there or not right.
     """
     if settings.engine.encoder == "fake":
-        files = ModelFiles(Path(), "fake", fake.MAX_TOKENS, normalized=True, prompts={})
-        tokenizer, build = fake.tokenizer(), fake.FakeEncoder
+        made_up = ModelFiles(Path(), "fake", fake.MAX_TOKENS, normalized=True, prompts={})
+        files = _capped(made_up, name, settings)
         return ModelSource(
-            _card(name, files, settings), ModelTokenizer(tokenizer, name, files.max_tokens), build
+            _card(name, files, settings),
+            ModelTokenizer(fake.tokenizer(), name, files.max_tokens),
+            fake.FakeEncoder,
         )
     files = _capped(find(name, settings.models), name, settings)
     return ModelSource(

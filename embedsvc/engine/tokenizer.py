@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from embedsvc.errors import ContextLengthExceededError, EmbedsvcError, InvalidRequestError
+from embedsvc.errors import ConfigurationError, ContextLengthExceededError, EmbedsvcError, InvalidRequestError
 from embedsvc.types import TextOrIds, TokenSequence, Truncation
 
 
@@ -19,8 +19,16 @@ class Tokenized:
 
 
 def load_tokenizer(folder: Path) -> Tokenizer:
-    """Read a model's tokenizer.json."""
-    return Tokenizer.from_file(str(folder / "tokenizer.json"))
+    """Read a model's tokenizer.json.
+
+    Raises:
+        ConfigurationError: It is not there, or is something else.
+    """
+    path = folder / "tokenizer.json"
+    try:
+        return Tokenizer.from_file(str(path))
+    except Exception as error:
+        raise ConfigurationError(f"{path}: {error}") from error
 
 
 class ModelTokenizer:
@@ -98,8 +106,8 @@ class ModelTokenizer:
                     f"{self.max_tokens} at most. Shorten it, or allow truncation",
                     param=name,
                 )
-            start = truncation is Truncation.START
-            ids = ids[:keep] + ids[keep + excess :] if start else ids[:-excess]
+            at_start = truncation is Truncation.START and len(ids) - keep > excess
+            ids = ids[:keep] + ids[keep + excess :] if at_start else ids[:-excess]
         return Tokenized([*self._head, *ids, *self._tail], excess > 0)
 
 
