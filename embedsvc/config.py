@@ -98,8 +98,10 @@ class LimitSettings(Section):
 class EngineSettings(Section):
     """`[engine]`: tokenizing, batching and the replicas."""
 
-    encoder: Literal["sentence-transformers", "fake"] = "sentence-transformers"
-    """What computes vectors. `fake` needs no weights and means nothing: for tests."""
+    encoder: Literal["auto", "packed", "sentence-transformers", "fake"] = "auto"
+    """What computes vectors. `packed`: without padding, for BERT and MPNet on a CPU; a model that it cannot
+    compute stops the start. `sentence-transformers`: any model, any device. `auto`: the first where it can.
+    `fake` needs no weights and means nothing: for tests."""
     devices: Annotated[tuple[str, ...], Field(min_length=1)] = ("auto",)
     """One replica of every model for each entry: `cpu`, `cuda`, `cuda:1`, … `auto`: every GPU, or
     the CPU where there is none."""

@@ -1,0 +1,149 @@
+"""BERT and MPNet on a CPU without padding: linear layers see real tokens only.
+
+The forward pass of transformers' modeling_bert.py and modeling_mpnet.py (post-norm encoders; Devlin et al.,
+2018, and Song et al., 2020) over a packed batch, with query, key and value in one product. What a text's
+vector is does not depend on the texts beside it.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn.functional import layer_norm, scaled_dot_product_attention
+
+from embedsvc.engine.packing import Group, Packed, pack
+from embedsvc.engine.prepack import Linear
+from embedsvc.engine.weights import NAMES, Architecture, load_weights
+from embedsvc.types import TokenSequence, Vectors
+
+FIRST_POSITION = {"bert": 0, "mpnet": 2}
+"""MPNet numbers positions after its padding token, whose id is 1."""
+
+BUCKETS, FARTHEST = 32, 128
+"""Of MPNet's relative positions (MPNetEncoder.relative_position_bucket)."""
+
+
+class PackedEncoder:
+    """A model of the BERT family, or an MPNet, in float32 on the CPU.
+
+    Args:
+        folder: The model's files.
+        architecture: What they say (`weights.find_architecture`).
+    """
+
+    device = "cpu"
+    padded = False
+
+    def __init__(self, folder: Path, architecture: Architecture) -> None:
+        weights = load_weights(folder, architecture.family)
+        self.dimensions = architecture.dimensions
+        self._architecture = architecture
+        self._words = weights["embeddings.word_embeddings.weight"]
+        self._positions = _positions(weights, architecture.family)
+        self._norm = _norm(weights, "embeddings.LayerNorm", architecture)
+        self._bias = _relative_bias(weights) if architecture.family == "mpnet" else None
+        self._layers = [_Layer(weights, at, architecture) for at in range(architecture.layers)]
+
+    @torch.inference_mode()
+    def encode(self, batch: Sequence[TokenSequence]) -> Vectors:
+        """See `Encoder.encode`."""
+        packed = pack(batch)
+        hidden = self._norm(self._words[packed.ids] + self._positions[packed.positions])
+        masks = [self._mask(group) for group in packed.groups]
+        for layer in self._layers:
+            hidden = layer(hidden, packed, masks)
+        vectors = torch.empty(len(batch), self.dimensions)
+        vectors[packed.order] = self._pool(hidden, packed)
+        result: Vectors = vectors.numpy()
+        return result
+
+    def gpu_memory(self) -> int | None:
+        """None: it runs on the CPU."""
+        return None
+
+    def _pool(self, hidden: Tensor, packed: Packed) -> Tensor:
+        if self._architecture.pooling == "cls":
+            return hidden[packed.lengths.cumsum(0) - packed.lengths]
+        return torch.segment_reduce(hidden, "mean", lengths=packed.lengths)
+
+    def _mask(self, group: Group) -> Tensor | None:
+        """What attention adds to its scores: MPNet's relative bias, and minus infinity at padding."""
+        longest = group.shape[1]
+        bias = None if self._bias is None else self._bias[:, :, :longest, :longest]
+        if group.real is None:
+            return bias
+        padding = torch.zeros(group.real.shape).masked_fill_(~group.real, -math.inf)[:, None, None, :]
+        return padding if bias is None else bias + padding
+
+
+class _Layer:
+    """One layer of the encoder."""
+
+    def __init__(self, weights: Mapping[str, Tensor], index: int, architecture: Architecture) -> None:
+        prefix, names = f"encoder.layer.{index}.", NAMES[architecture.family]
+        projections = [prefix + names[name] for name in ("query", "key", "value")]
+        self._heads = architecture.heads
+        self._qkv = Linear(
+            torch.cat([weights[f"{name}.weight"] for name in projections]),
+            torch.cat([weights[f"{name}.bias"] for name in projections]),
+        )
+        self._output = _linear(weights, prefix + names["output"])
+        self._attention_norm = _norm(weights, prefix + names["attention_norm"], architecture)
+        self._up = _linear(weights, f"{prefix}intermediate.dense", activate=True)
+        self._down = _linear(weights, f"{prefix}output.dense")
+        self._norm = _norm(weights, f"{prefix}output.LayerNorm", architecture)
+
+    def __call__(self, hidden: Tensor, packed: Packed, masks: Sequence[Tensor | None]) -> Tensor:
+        """Compute [tokens, dimensions] from the same."""
+        attended = self._output(self._attend(self._qkv(hidden), packed, masks))
+        hidden = self._attention_norm(attended.add_(hidden))
+        return self._norm(self._down(self._up(hidden)).add_(hidden))
+
+    def _attend(self, qkv: Tensor, packed: Packed, masks: Sequence[Tensor | None]) -> Tensor:
+        attended = torch.empty(len(qkv), qkv.shape[1] // 3)
+        for group, mask in zip(packed.groups, masks, strict=True):
+            rows = qkv[group.rows] if group.gather is None else qkv[group.gather.view(-1)]
+            # [texts, longest, 3, heads, head] to three of [texts, heads, longest, head]
+            query, key, value = rows.view(*group.shape, 3, self._heads, -1).permute(2, 0, 3, 1, 4)
+            result = scaled_dot_product_attention(query, key, value, attn_mask=mask)
+            flat = result.transpose(1, 2).reshape(*group.shape, -1)
+            attended[group.rows] = flat.flatten(0, 1) if group.real is None else flat[group.real]
+        return attended
+
+
+def _linear(weights: Mapping[str, Tensor], name: str, *, activate: bool = False) -> Linear:
+    return Linear(weights[f"{name}.weight"], weights[f"{name}.bias"], activate=activate)
+
+
+def _norm(weights: Mapping[str, Tensor], name: str, architecture: Architecture) -> partial[Tensor]:
+    return partial(
+        layer_norm,
+        normalized_shape=(architecture.dimensions,),
+        weight=weights[f"{name}.weight"],
+        bias=weights[f"{name}.bias"],
+        eps=architecture.epsilon,
+    )
+
+
+def _positions(weights: Mapping[str, Tensor], family: str) -> Tensor:
+    """The vector of each place; with BERT's first token type, which is every token's."""
+    positions = weights["embeddings.position_embeddings.weight"][FIRST_POSITION[family] :]
+    types = weights.get("embeddings.token_type_embeddings.weight")
+    return positions if types is None else positions + types[0]
+
+
+def _relative_bias(weights: Mapping[str, Tensor]) -> Tensor:
+    """MPNet's bias for every pair of places, of shape [1, heads, longest, longest]."""
+    longest = len(_positions(weights, "mpnet"))
+    places = torch.arange(longest)
+    distance = places[:, None] - places
+    half, exact = BUCKETS // 2, BUCKETS // 4
+    near = distance.abs()
+    scale = (half - exact) / math.log(FARTHEST / exact)
+    far = exact + ((near.clamp(min=1) / exact).log() * scale).long()
+    bucket = torch.where(near < exact, near, far.clamp(max=half - 1)) + (distance < 0) * half
+    biases = weights["encoder.relative_attention_bias.weight"]
+    return biases[bucket].permute(2, 0, 1).contiguous()[None]
