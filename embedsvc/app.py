@@ -46,6 +46,7 @@ async def serve(settings: Settings) -> None:
         log.info("draining", seconds=settings.server.drain_seconds)
         health.draining = True
         await health.update()
+        await asyncio.sleep(settings.server.drain_notice_seconds)
         await server.stop(settings.server.drain_seconds)
     log.info("stopped")
 

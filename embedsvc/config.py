@@ -6,7 +6,9 @@ The docstrings below are the reference in docs/configuration.md.
 """
 
 import os
+import re
 import tomllib
+from itertools import filterfalse
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -23,6 +25,9 @@ from embedsvc.types import Truncation
 
 PREFIX = "EMBEDSVC_"
 FILE_VARIABLE = "EMBEDSVC_CONFIG"
+
+SERVICE_LINK = re.compile(r"EMBEDSVC_(SERVICE|PORT)(_[A-Z0-9]+)*")
+"""What Kubernetes puts into the environment for a service that is called embedsvc."""
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 Positive = Annotated[int, Field(ge=1)]
@@ -50,8 +55,15 @@ class ServerSettings(Section):
     """How long a connection may be silent before it is pinged."""
     drain_seconds: Seconds = 30.0
     """How long requests under way may take to finish after SIGTERM; the rest are cancelled."""
+    drain_notice_seconds: Annotated[float, Field(ge=0)] = 0.0
+    """How long the server says NOT_SERVING before it takes no more calls: time for Envoy to notice."""
     stream_window: Positive = 256
     """Inputs of one `EmbedStream` call that are worked on or wait to be read by the caller, at most."""
+
+    @property
+    def address(self) -> str:
+        """Host and port as gRPC writes them."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 class MetricsSettings(Section):
@@ -85,7 +97,7 @@ class LimitSettings(Section):
     """`[limits]`: what one request may hold."""
 
     max_text_chars: Positive = 8192
-    """Characters (Unicode code points) of one text."""
+    """Characters (Unicode code points) of one text, or its token ids."""
     max_inputs: Positive = 2048
     """Inputs of one request."""
     max_request_bytes: Positive = 1_048_576
@@ -262,7 +274,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _refuse_unknown_variables() -> None:
-    for name in os.environ:
+    for name in filterfalse(SERVICE_LINK.fullmatch, os.environ):
         section = name.removeprefix(PREFIX).split("__")[0].lower()
         if name.startswith(PREFIX) and name != FILE_VARIABLE and section not in Settings.model_fields:
             raise ConfigurationError(

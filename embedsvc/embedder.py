@@ -42,7 +42,7 @@ class Embedder:
             model=model.name,
         )
         cost = sum(_likely_tokens(item, model) for item in request.inputs)
-        async with self._engine.admission.admit(cost, patient=caller.patient):
+        async with self._engine.admission.admit(cost, caller):
             embeddings = await self._compute(request, model, dimensions, caller)
         self._count(embeddings)
         return embeddings

@@ -56,7 +56,7 @@ def _connect(settings: Settings) -> grpc.Channel:
         ("grpc.enable_http_proxy", 0),  # the server is here
     ]
     # On Linux, a connection to the address that means "all of mine" reaches this machine.
-    return grpc.secure_channel(f"{server.host}:{server.port}", credentials, options)
+    return grpc.secure_channel(server.address, credentials, options)
 
 
 if __name__ == "__main__":

@@ -86,7 +86,7 @@ def _reflected() -> list[str]:
 
 
 def _bind(server: grpc.aio.Server, settings: Settings) -> None:
-    address = f"{settings.server.host}:{settings.server.port}"
+    address = settings.server.address
     try:
         bound = server.add_secure_port(address, Certificates(settings.tls).credentials())
     except RuntimeError as error:

@@ -9,7 +9,7 @@ import structlog
 from embedsvc import codec, rpc
 from embedsvc.config import Settings
 from embedsvc.embedder import Embedder
-from embedsvc.engine.admission import Admission
+from embedsvc.engine.admission import Door
 from embedsvc.engine.engine import Engine, ServedModel
 from embedsvc.errors import EmbedsvcError, InternalError, InvalidRequestError
 from embedsvc.interceptors.base import Context
@@ -23,6 +23,9 @@ log = structlog.get_logger()
 
 MAX_STREAM_ID = 128
 """Characters of EmbedStreamRequest.id."""
+
+LARGE_INPUT = 8192
+"""Bytes that one input may have on average before a batch counts for more than its inputs."""
 
 
 def caller_of(context: Context, *, patient: bool = False) -> Caller:
@@ -61,7 +64,7 @@ class EmbeddingService:
     ) -> None:
         """Answer batches as they are ready, reading no further than the window."""
         caller = caller_of(context, patient=True)
-        window = Admission(self._settings.server.stream_window)
+        window = Door(self._settings.server.stream_window)
         writing = asyncio.Lock()
 
         async def answer(message: pb.EmbedStreamRequest | EmbedsvcError, size: int) -> None:
@@ -74,7 +77,7 @@ class EmbeddingService:
 
         async with asyncio.TaskGroup() as tasks:
             async for message in messages:
-                size = 1 if isinstance(message, EmbedsvcError) else len(message.request.inputs)
+                size = _room(message)
                 await window.acquire(size)
                 tasks.create_task(answer(message, size))
 
@@ -97,6 +100,13 @@ class EmbeddingService:
             failure = InternalError()
         self._metrics.errors.labels(failure.reason).inc()
         return codec.encode_stream_error(number, failure)
+
+
+def _room(message: pb.EmbedStreamRequest | EmbedsvcError) -> int:
+    """What a batch takes of the window: its inputs, or more where they are large."""
+    if isinstance(message, EmbedsvcError):
+        return 1
+    return max(1, len(message.request.inputs), message.ByteSize() // LARGE_INPUT)
 
 
 def _checked(message: pb.EmbedStreamRequest | EmbedsvcError) -> pb.EmbedRequest:

@@ -37,7 +37,11 @@ class Certificates:
     def _changed(self) -> grpc.ServerCertificateConfiguration | None:
         """Called at every handshake, in a thread of gRPC's. None keeps what is served."""
         try:
-            return None if self._read_stamps() == self._stamps else self._read()
+            stamps = self._read_stamps()
+            if stamps == self._stamps:
+                return None
+            self._stamps = stamps  # files that cannot be used are told of once
+            return self._read()
         except (OSError, ConfigurationError) as error:
             log.warning("certificates not replaced; those of before hold", error=str(error))
             return None

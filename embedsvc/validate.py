@@ -4,14 +4,14 @@ What is wrong with the request as a whole is raised; what is wrong with one inpu
 the others can still be answered.
 """
 
-from collections.abc import Sequence
+from collections.abc import Sized
 
 from embedsvc.config import LimitSettings
 from embedsvc.errors import InvalidRequestError
 from embedsvc.types import TextOrIds
 
 
-def check_count(inputs: Sequence[TextOrIds], limits: LimitSettings, param: str) -> None:
+def check_count(inputs: Sized, limits: LimitSettings, param: str) -> None:
     """Raise InvalidRequestError unless there are 1 to `limits.max_inputs` inputs."""
     if not inputs:
         raise InvalidRequestError(f"{param} must hold at least one input", param=param)
@@ -30,6 +30,10 @@ def find_fault(item: TextOrIds, limits: LimitSettings, param: str) -> InvalidReq
         return _find_text_fault(item, limits, param)
     if not item:
         return InvalidRequestError(f"{param} must not be an empty list of token ids", param=param)
+    if len(item) > limits.max_text_chars:
+        return InvalidRequestError(
+            f"{param} must be {limits.max_text_chars} token ids at most; got {len(item)}", param=param
+        )
     return None
 
 

@@ -6,6 +6,8 @@ from typing import TypeVar
 
 from google.protobuf.struct_pb2 import Value
 
+from embedsvc import validate
+from embedsvc.config import LimitSettings
 from embedsvc.errors import InvalidRequestError
 from embedsvc.types import EmbedRequest, InputType, TextOrIds, TokenSequence, Truncation
 from embedsvc.v1.openai_pb2 import CreateEmbeddingRequest
@@ -21,13 +23,13 @@ class EncodingFormat(StrEnum):
     BASE64 = "base64"
 
 
-def decode(message: CreateEmbeddingRequest) -> EmbedRequest:
-    """Read a request.
+def decode(message: CreateEmbeddingRequest, limits: LimitSettings) -> EmbedRequest:
+    """Read a request; lists that are too long are refused before their items are looked at.
 
     Raises:
         InvalidRequestError: A field is missing, null where it may not be, or of the wrong type.
     """
-    inputs, single = _inputs(message.input)
+    inputs, single = _inputs(message.input, limits)
     return EmbedRequest(
         inputs=inputs,
         single=single,
@@ -58,6 +60,8 @@ def _kind(value: Value) -> str | None:
 
 
 def _model(value: Value) -> str:
+    if _kind(value) is None:
+        raise InvalidRequestError("model is required", param="model")
     if _kind(value) != "string_value" or not value.string_value:
         raise InvalidRequestError("model must be a string that names a model", param="model")
     return value.string_value
@@ -83,14 +87,14 @@ def _choice(choices: Sequence[Choice], value: Value, field: str) -> Choice | Non
     raise InvalidRequestError(f"{field} must be {names}", param=field)
 
 
-def _inputs(value: Value) -> tuple[Sequence[TextOrIds], bool]:
+def _inputs(value: Value, limits: LimitSettings) -> tuple[Sequence[TextOrIds], bool]:
     match _kind(value):
         case None:
             raise InvalidRequestError("input is required", param="input")
         case "string_value":
             return [value.string_value], True
         case "list_value":
-            return _list(value.list_value.values)
+            return _list(value.list_value.values, limits)
         case _:
             raise InvalidRequestError(
                 "input must be a string, a list of strings, a list of token ids or a list of "
@@ -99,15 +103,19 @@ def _inputs(value: Value) -> tuple[Sequence[TextOrIds], bool]:
             )
 
 
-def _list(values: Sequence[Value]) -> tuple[Sequence[TextOrIds], bool]:
+def _list(values: Sequence[Value], limits: LimitSettings) -> tuple[Sequence[TextOrIds], bool]:
+    if values and _kind(values[0]) == "number_value":
+        _check_length(values, limits, "input")
+    else:
+        validate.check_count(values, limits, "input")
     kinds = {_kind(value) for value in values}
     if not kinds or kinds == {"string_value"}:
         return [value.string_value for value in values], False
     if kinds == {"number_value"}:
-        return [_ids(values, "input")], True
+        return [_ids(values, limits, "input")], True
     if kinds == {"list_value"}:
         items = enumerate(values)
-        return [_ids(item.list_value.values, f"input[{at}]") for at, item in items], False
+        return [_ids(item.list_value.values, limits, f"input[{at}]") for at, item in items], False
     first = _kind(values[0])
     wanted = first if first in ("string_value", "number_value", "list_value") else "string_value"
     at = next(at for at, value in enumerate(values) if _kind(value) != wanted)
@@ -125,7 +133,15 @@ _NAMES = {
 }
 
 
-def _ids(values: Sequence[Value], name: str) -> TokenSequence:
+def _check_length(ids: Sequence[Value], limits: LimitSettings, name: str) -> None:
+    if len(ids) > limits.max_text_chars:
+        raise InvalidRequestError(
+            f"{name} must be {limits.max_text_chars} token ids at most; got {len(ids)}", param=name
+        )
+
+
+def _ids(values: Sequence[Value], limits: LimitSettings, name: str) -> TokenSequence:
+    _check_length(values, limits, name)
     for at, value in enumerate(values):
         number = value.number_value
         if _kind(value) != "number_value" or number < 0 or not number.is_integer():

@@ -1,6 +1,7 @@
 """The servicer that Envoy transcodes: OpenAI's API over the same embedder as gRPC's."""
 
 import time
+from functools import partial
 
 import grpc
 from google.api.httpbody_pb2 import HttpBody
@@ -13,11 +14,15 @@ from embedsvc.errors import OverloadedError
 from embedsvc.health import HealthReporter
 from embedsvc.interceptors.base import Context
 from embedsvc.service import caller_of
+from embedsvc.types import EmbedRequest
 from embedsvc.v1 import openai_pb2 as pb
 from rest_shim import requests, responses
 
 JSON_GROWTH = 8
 """Bounds the size of a google.protobuf.Value by that of its JSON: `0,` becomes 11 bytes."""
+
+LARGE_BYTES = 65536
+"""Of a message: half a million token ids take half a second to read."""
 
 
 class OpenAIService:
@@ -50,9 +55,15 @@ class OpenAIService:
     async def create_embedding(self, message: pb.CreateEmbeddingRequest, context: Context) -> None:
         """`POST /v1/embeddings`. Nothing is written before every vector is there."""
         form = requests.decode_format(message)
-        embeddings = await self._embedder.embed(requests.decode(message), caller_of(context))
+        request = await self._read(message)
+        embeddings = await self._embedder.embed(request, caller_of(context))
         for chunk in responses.encode_embeddings(embeddings, form):
             await rpc.write(context, _json(chunk))
+
+    async def _read(self, message: pb.CreateEmbeddingRequest) -> EmbedRequest:
+        """Read a request; one that is large, off the event loop."""
+        read = partial(requests.decode, message, self._settings.limits)
+        return read() if message.ByteSize() <= LARGE_BYTES else await self._engine.in_thread(read)
 
     async def list_models(self, _request: pb.ListOpenAIModelsRequest, _context: Context) -> HttpBody:
         """`GET /v1/models`."""

@@ -7,8 +7,9 @@ import sys
 import urllib.request
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Coroutine, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 
 from embedsvc.config import Settings
@@ -21,6 +22,9 @@ READY_SECONDS = 600
 
 STOP_SECONDS = 5
 """What a process gets beyond its own drain before it is killed."""
+
+DIRECTLY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+"""Whatever proxy the environment names, this machine is not behind it."""
 
 TAIL = 8
 """Lines of a log that are shown when its process has ended by itself."""
@@ -54,7 +58,8 @@ async def launch(settings: Settings, config: Path | None) -> None:
     """
     ports.check(settings)
     stopping = _on_signals()
-    programs = (_server(settings, config), _envoy(settings))
+    # The last to start is the first to stop: the server drains while Envoy still carries its answers.
+    programs = (_envoy(settings), _server(settings, config))
     print("embedsvc: starting the server and Envoy …", flush=True)
     async with AsyncExitStack() as stack:
         processes = [await stack.enter_async_context(_running(item)) for item in programs]
@@ -77,15 +82,15 @@ class _Watch:
 
     async def unless_over(self, work: Coroutine[object, object, object]) -> None:
         """Await something, until a signal comes. Raises ConfigurationError if a process ends first."""
-        tasks: list[asyncio.Task[object]] = [
-            asyncio.create_task(work),
-            asyncio.create_task(self.stopping.wait()),
-        ]
-        tasks.extend(asyncio.create_task(process.wait()) for process in self.processes)
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
+        task = asyncio.create_task(work)
+        ends: list[asyncio.Task[object]] = [asyncio.create_task(self.stopping.wait())]
+        ends += [asyncio.create_task(process.wait()) for process in self.processes]
+        await asyncio.wait([task, *ends], return_when=asyncio.FIRST_COMPLETED)
+        for pending in (task, *ends):
+            pending.cancel()
+        await asyncio.wait(ends)
+        with suppress(asyncio.CancelledError):
+            await task
         for program, process in zip(self.programs, self.processes, strict=True):
             if process.returncode is not None and not self.stopping.is_set():
                 raise ConfigurationError(
@@ -138,17 +143,20 @@ def _envoy(settings: Settings) -> Program:
 async def _until_ready(settings: Settings) -> None:
     """Ask /health through Envoy until it is answered: that takes both."""
     url = f"http://{welcome.reachable(settings.edge.host)}:{settings.edge.port}/health"
-    async with asyncio.timeout(READY_SECONDS):
-        # Another process sets no event of ours.
-        while not await asyncio.to_thread(_answers, url):  # noqa: ASYNC110
-            await asyncio.sleep(0.1)
+    try:
+        async with asyncio.timeout(READY_SECONDS):
+            # Another process sets no event of ours.
+            while not await asyncio.to_thread(_answers, url):  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
+    except TimeoutError:
+        raise ConfigurationError(f"{url} did not answer within {READY_SECONDS} seconds") from None
 
 
 def _answers(url: str) -> bool:
     try:
-        with urllib.request.urlopen(url, timeout=2) as response:  # noqa: S310 - an URL of ours
+        with DIRECTLY.open(url, timeout=2) as response:
             return bool(response.status == 200)  # noqa: PLR2004
-    except OSError:
+    except (OSError, HTTPException):
         return False
 
 

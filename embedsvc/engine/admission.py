@@ -1,56 +1,37 @@
-"""The door of the engine: a bound on the tokens that wait, tokenizing included."""
+"""The doors of the engine: bounds on the tokens inside, tokenizing included."""
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from embedsvc.errors import OverloadedError
+from embedsvc.types import Caller
+
+STREAMS = 4
+"""Streams, which wait at the door, have one part in so many; calls, which cannot wait, have the rest."""
 
 
-class Admission:
-    """Counts tokens in, and refuses more than `capacity` at a time.
+class Door:
+    """Counts tokens in, and keeps more than `capacity` out.
 
-    A request larger than the capacity is let in when nothing else is: memory stays bounded by the
+    Who is larger than the capacity is let in when nobody else is: memory stays bounded by the
     capacity and one request.
     """
 
     def __init__(self, capacity: int) -> None:
-        self._capacity = capacity
-        self._held = 0
+        self.capacity = capacity
+        self.held = 0
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
-    @property
-    def held(self) -> int:
-        """Tokens inside."""
-        return self._held
-
-    @asynccontextmanager
-    async def admit(self, tokens: int, *, patient: bool) -> AsyncIterator[None]:
-        """Hold room for `tokens` while the context is open.
-
-        Args:
-            tokens: The most that the request can cost.
-            patient: Wait for room, first come first served, rather than fail.
-
-        Raises:
-            OverloadedError: There is no room, and the caller is not patient.
-        """
-        if patient:
-            await self.acquire(tokens)
-        elif self._fits(tokens):
-            self._held += tokens
-        else:
-            raise OverloadedError("the queue is full; try again later")
-        try:
-            yield
-        finally:
-            self.release(tokens)
+    def fits(self, tokens: int) -> bool:
+        """Whether there is room."""
+        return self.held == 0 or self.held + tokens <= self.capacity
 
     async def acquire(self, tokens: int) -> None:
         """Take room, waiting for it first come first served."""
-        if self._fits(tokens) and not self._waiting:
-            self._held += tokens
+        if self.fits(tokens) and not self._waiting:
+            self.held += tokens
             return
         turn = asyncio.get_running_loop().create_future()
         self._waiting.append((tokens, turn))
@@ -63,15 +44,62 @@ class Admission:
 
     def release(self, tokens: int) -> None:
         """Give room back, and let in who fits."""
-        self._held -= tokens
+        self.held -= tokens
         while self._waiting:
             wanted, turn = self._waiting[0]
             if not turn.cancelled():
-                if not self._fits(wanted):
+                if not self.fits(wanted):
                     return
-                self._held += wanted
+                self.held += wanted
                 turn.set_result(None)
             self._waiting.popleft()
 
-    def _fits(self, tokens: int) -> bool:
-        return self._held == 0 or self._held + tokens <= self._capacity
+
+class Admission:
+    """Two doors, so that streams and calls cannot shut each other out.
+
+    At the door of calls no caller takes more than two thirds, and no request counts for more than one third:
+    however much one caller sends, there is room for the others.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self._streams = Door(max(1, capacity // STREAMS))
+        self._calls = Door(max(1, capacity - capacity // STREAMS))
+        self._by_caller: Counter[str] = Counter()
+
+    @property
+    def held(self) -> int:
+        """Tokens inside."""
+        return self._streams.held + self._calls.held
+
+    @asynccontextmanager
+    async def admit(self, tokens: int, caller: Caller) -> AsyncIterator[None]:
+        """Hold room for `tokens` while the context is open; a patient caller waits for it.
+
+        Raises:
+            OverloadedError: There is no room, and the caller is not patient.
+        """
+        if caller.patient:
+            await self._streams.acquire(tokens)
+            try:
+                yield
+            finally:
+                self._streams.release(tokens)
+            return
+        tokens = min(tokens, self._calls.capacity // 3)
+        self._enter(tokens, caller.name)
+        try:
+            yield
+        finally:
+            self._calls.release(tokens)
+            self._by_caller[caller.name] -= tokens
+            if not self._by_caller[caller.name]:
+                del self._by_caller[caller.name]
+
+    def _enter(self, tokens: int, name: str) -> None:
+        if not self._calls.fits(tokens):
+            raise OverloadedError("the queue is full; try again later")
+        if self._by_caller[name] + tokens > 2 * self._calls.capacity // 3:
+            raise OverloadedError("this key has as much in the queue as one key may; try again later")
+        self._calls.held += tokens
+        self._by_caller[name] += tokens

@@ -138,7 +138,9 @@ class Batcher:
         """
         try:
             await self._serve(replica)
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, Exception):
+                log.exception("batching stopped", device=replica.device)
             self.close()
             for ticket in self.queue.drain():
                 ticket.job.fail(InternalError())

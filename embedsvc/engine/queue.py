@@ -1,15 +1,17 @@
 """The batching policy: which waiting texts go into the next batch. Pure and synchronous.
 
 Callers take turns by deficit round robin (Shreedhar and Varghese, 1995), counted in tokens: a caller
-of one short text waits for one turn of every other caller, however much the others have queued. From
-what the turns yield, a window is kept sorted by length; each batch holds the text that has been
-in the window for longest and its neighbours in length, cut by the tokens that the encoder will really spend.
+of one short text waits for one turn of every other caller, however much the others have queued; and the
+requests of one caller take turns within its own. From what the turns yield, a window is kept sorted by
+length; each batch holds the text that has been in the window for longest and its neighbours in length, cut
+by the tokens that the encoder will really spend.
 """
 
 from bisect import insort
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Generic, Protocol, TypeVar
 
 
@@ -62,10 +64,23 @@ WINDOW_BATCHES = 2
 
 @dataclass(slots=True)
 class _Turns(Generic[Entry]):
-    """One caller's entries, and the tokens that it may still take in its turn."""
+    """One caller's requests, which take turns too, and the tokens that it may still take in its own."""
 
-    entries: deque[Entry] = field(default_factory=deque)
+    requests: deque[deque[Entry]] = field(default_factory=deque)
     deficit: int = 0
+
+    @property
+    def next(self) -> Entry:
+        """The entry whose turn it is."""
+        return self.requests[0][0]
+
+    def pop(self) -> Entry:
+        """Remove that entry, and give the turn to the next request."""
+        entry = self.requests[0].popleft()
+        self.requests.rotate(-1)
+        if not self.requests[-1]:
+            self.requests.pop()
+        return entry
 
 
 class FairQueue(Generic[Entry]):
@@ -87,10 +102,11 @@ class FairQueue(Generic[Entry]):
         return bool(self._turns or self._window)
 
     def add(self, entries: Iterable[Entry]) -> None:
-        """Queue entries behind those of the same caller."""
-        for entry in entries:
-            self._turns.setdefault(entry.caller, _Turns()).entries.append(entry)
-            self.tokens += entry.length
+        """Queue the entries of one request, beside the others of the same caller."""
+        request = deque(entries)
+        if request:
+            self._turns.setdefault(request[0].caller, _Turns()).requests.append(request)
+            self.tokens += sum(entry.length for entry in request)
 
     def take(self) -> list[Entry]:
         """Remove and return the next batch; empty only where nothing alive waits."""
@@ -109,7 +125,7 @@ class FairQueue(Generic[Entry]):
         """Remove and return everything."""
         entries = [entry for _, _, entry in self._window]
         for turns in self._turns.values():
-            entries.extend(turns.entries)
+            entries.extend(chain.from_iterable(turns.requests))
         self._turns.clear()
         self._window.clear()
         self.tokens = self._window_tokens = 0
@@ -120,14 +136,14 @@ class FairQueue(Generic[Entry]):
         while self._turns and not self._window_is_full():
             caller, turns = next(iter(self._turns.items()))
             charge = self._limits.charge
-            if turns.deficit < charge(turns.entries[0].length):
-                turns.deficit += max(self._limits.tokens, charge(turns.entries[0].length))
-            while turns.entries and charge(turns.entries[0].length) <= turns.deficit:
+            if turns.deficit < charge(turns.next.length):
+                turns.deficit += max(self._limits.tokens, charge(turns.next.length))
+            while turns.requests and charge(turns.next.length) <= turns.deficit:
                 if self._window_is_full():
                     return
                 self._admit(turns)
             del self._turns[caller]
-            if turns.entries:
+            if turns.requests:
                 self._turns[caller] = turns  # to the end of the round
 
     def _window_is_full(self) -> bool:
@@ -137,7 +153,7 @@ class FairQueue(Generic[Entry]):
         )
 
     def _admit(self, turns: _Turns[Entry]) -> None:
-        entry = turns.entries.popleft()
+        entry = turns.pop()
         if entry.dead:
             self.tokens -= entry.length
             return

@@ -29,7 +29,8 @@ class ReferenceEncoder:
             str(folder),
             device=device,
             local_files_only=True,
-            model_kwargs={"dtype": torch.float32},  # gte-large's own files are float16
+            # No pickles; and gte-large's own files are float16.
+            model_kwargs={"dtype": torch.float32, "use_safetensors": True},
         )
         if device == "cpu":
             prepack(model)

@@ -1,4 +1,4 @@
--- Moves the finished OpenAI error body, which a failed call carries in x-openai-error, into the response.
+-- Keeps callers' headers from meaning something to gRPC, and moves the finished OpenAI error body, which a failed call carries in x-openai-error, into the response.
 -- rest_shim/errors.py makes it; nothing is parsed here.
 
 local function body_of(message, type, code)
@@ -15,6 +15,27 @@ local OF_GRPC = {
 
 -- What gRPC says to gRPC; callers of JSON have the body.
 local GRPC_ONLY = { "grpc-status", "grpc-message", "grpc-status-details-bin", "grpc-accept-encoding" }
+
+-- What a header of gRPC's, or one that only Envoy may set, would do to the call is not for callers to say; but how
+-- long they wait is.
+local function is_internal(name, value)
+  if name == "grpc-timeout" then
+    return value:match("^%d%d?%d?%d?%d?%d?%d?%d?[HMSmun]$") == nil
+  end
+  return name:match("^grpc") or name:match("%-bin$") or name:match("^x%-envoy%-original")
+end
+
+function envoy_on_request(handle)
+  local internal = {}
+  for name, value in pairs(handle:headers()) do
+    if is_internal(name, value) then
+      internal[#internal + 1] = name
+    end
+  end
+  for _, name in ipairs(internal) do
+    handle:headers():remove(name)
+  end
+end
 
 function envoy_on_response(handle)
   local headers = handle:headers()

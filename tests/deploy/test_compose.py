@@ -73,7 +73,7 @@ def test_the_servers_get_the_settings_of_the_repository_where_the_image_looks_fo
 def test_the_settings_are_those_of_the_design(settings):
     assert settings.models.served == ("all-mpnet-base-v2", "all-MiniLM-L6-v2")
     assert CATALOG[settings.models.fallback].package, "the fallback comes with the image"
-    assert settings.engine.encoder == "sentence-transformers"
+    assert settings.engine.encoder == "auto"
 
 
 def test_the_listeners_can_be_reached_from_other_containers_but_not_the_admin_page(settings):

@@ -69,7 +69,7 @@ CASES = {
         "cl100k_base",
     ),
     "input: NUL in OpenAI's ids": ({"model": ADA, "input": [188]}, "input", "U+0000"),
-    "model: null": ({"input": "a", "model": None}, "model", NOT_A_MODEL),
+    "model: null": ({"input": "a", "model": None}, "model", "is required"),
     "model: number": ({"input": "a", "model": 3}, "model", NOT_A_MODEL),
     "model: list": ({"input": "a", "model": ["all-MiniLM-L6-v2"]}, "model", NOT_A_MODEL),
     "model: empty": ({"input": "a", "model": ""}, "model", NOT_A_MODEL),

@@ -1,6 +1,7 @@
 """embedder: check, tokenize, compute, normalize, cut."""
 
 import asyncio
+from contextlib import AsyncExitStack
 
 import numpy as np
 import pytest
@@ -204,16 +205,19 @@ async def test_the_input_type_chooses_the_model_s_prompt(serve, metrics, input_t
 
 
 async def test_what_does_not_fit_into_the_queue_is_refused_and_the_patient_wait(serve, metrics):
-    async with serve(queue_tokens=10) as engine:
+    stream = Caller("stream", patient=True)
+    async with serve(queue_tokens=20) as engine:
         embedder = Embedder(engine, LIMITS, metrics)
         request = EmbedRequest(["one"])
-        await engine.admission.acquire(8)
-        with pytest.raises(OverloadedError):
-            await embedder.embed(request, CALLER)
-        waits = asyncio.create_task(embedder.embed(request, Caller("stream", patient=True)))
-        await asyncio.sleep(0)
-        assert not waits.done()
-        engine.admission.release(8)
+        async with AsyncExitStack() as others:
+            for name in ("other", "third", "fourth"):
+                await others.enter_async_context(engine.admission.admit(5, Caller(name)))
+            with pytest.raises(OverloadedError):
+                await embedder.embed(request, CALLER)
+        async with engine.admission.admit(5, stream):
+            waits = asyncio.create_task(embedder.embed(request, stream))
+            await asyncio.sleep(0)
+            assert not waits.done()
         assert (await waits).tokens == [5]
         assert engine.admission.held == 0
 

@@ -1,12 +1,13 @@
-"""admission: a bound on what waits, first come first served among those who are patient."""
+"""admission: bounds on what waits, and room for everybody however much one caller sends."""
 
 import asyncio
 from contextlib import AsyncExitStack
 
 import pytest
 
-from embedsvc.engine.admission import Admission
+from embedsvc.engine.admission import Admission, Door
 from embedsvc.errors import OverloadedError
+from embedsvc.types import Caller
 
 
 async def settle():
@@ -15,144 +16,183 @@ async def settle():
         await asyncio.sleep(0)
 
 
-async def waiting(admission, *sizes):
+async def waiting(door, *sizes):
     """Tasks that wait for room, in this order."""
     tasks = []
     for size in sizes:
-        tasks.append(asyncio.create_task(admission.acquire(size)))
+        tasks.append(asyncio.create_task(door.acquire(size)))
         await settle()
     return tasks
 
 
+CALLS = 90
+"""What calls may hold of a capacity of 120; streams may hold 30."""
+
+ONE, OTHER = Caller("one"), Caller("other")
+STREAM = Caller("one", patient=True)
+
+
+@pytest.fixture
+async def enter():
+    """Take room, and keep it until the test ends or the returned stack is closed."""
+    async with AsyncExitStack() as kept:
+
+        async def take(admission, tokens, caller=ONE):
+            stack = await kept.enter_async_context(AsyncExitStack())
+            await stack.enter_async_context(admission.admit(tokens, caller))
+            return stack
+
+        yield take
+
+
 async def test_what_fits_is_let_in_and_counted_until_it_leaves():
-    admission = Admission(10)
-    async with admission.admit(4, patient=False), admission.admit(6, patient=False):
-        assert admission.held == 10
+    admission = Admission(120)
+    async with admission.admit(20, ONE), admission.admit(10, OTHER), admission.admit(5, STREAM):
+        assert admission.held == 35
     assert admission.held == 0
 
 
-async def test_what_does_not_fit_is_refused_at_once_and_worth_another_try():
-    admission = Admission(10)
-    async with admission.admit(4, patient=False):
-        with pytest.raises(OverloadedError, match="the queue is full") as caught:
-            await admission.admit(7, patient=False).__aenter__()
-        assert caught.value.retry_after
-        assert admission.held == 4
-        async with admission.admit(6, patient=False):
-            assert admission.held == 10
+async def test_what_does_not_fit_is_refused_at_once_and_worth_another_try(enter):
+    admission = Admission(120)
+    for caller in (ONE, ONE, OTHER):
+        await enter(admission, CALLS // 3, caller)
+    with pytest.raises(OverloadedError, match="the queue is full") as caught:
+        await enter(admission, 1, Caller("third"))
+    assert caught.value.retry_after
+    assert admission.held == CALLS
 
 
-@pytest.mark.parametrize("patient", [True, False])
-async def test_what_is_larger_than_the_bound_is_let_in_when_nothing_else_is(patient):
-    admission = Admission(10)
-    async with admission.admit(99, patient=patient):
-        assert admission.held == 99
-        with pytest.raises(OverloadedError):
-            await admission.admit(1, patient=False).__aenter__()
-    async with admission.admit(10, patient=False):
-        assert admission.held == 10
+async def test_one_caller_leaves_room_for_the_others(enter):
+    admission = Admission(120)
+    leaving = await enter(admission, CALLS // 3)
+    await enter(admission, CALLS // 3)
+    with pytest.raises(OverloadedError, match="one key"):
+        await enter(admission, 1)
+    await enter(admission, CALLS // 3, OTHER)
+    await leaving.aclose()
+    await enter(admission, CALLS // 3)
+
+
+async def test_a_huge_request_counts_for_a_third_so_that_others_are_still_let_in(enter):
+    admission = Admission(120)
+    await enter(admission, 1_000_000)
+    assert admission.held == CALLS // 3
+    await enter(admission, CALLS // 3)
+    await enter(admission, CALLS // 3, OTHER)
+
+
+async def test_streams_and_calls_do_not_shut_each_other_out(enter):
+    admission = Admission(120)
+    await enter(admission, 30, STREAM)
+    waiting_stream = asyncio.create_task(enter(admission, 1, STREAM))
+    await settle()
+    assert not waiting_stream.done()
+    for caller in (ONE, ONE, OTHER):
+        await enter(admission, CALLS // 3, caller)
+    assert admission.held == 120
+    waiting_stream.cancel()
 
 
 async def test_room_is_given_back_when_the_work_fails():
-    admission = Admission(10)
-    with pytest.raises(ZeroDivisionError):
-        async with admission.admit(10, patient=False):
-            raise ZeroDivisionError
+    admission = Admission(120)
+    for caller in (ONE, STREAM):
+        with pytest.raises(ZeroDivisionError):
+            async with admission.admit(10, caller):
+                raise ZeroDivisionError
     assert admission.held == 0
 
 
 async def test_the_patient_wait_and_are_served_in_order():
-    admission = Admission(10)
-    await admission.acquire(10)
-    first, second, third = await waiting(admission, 6, 6, 1)
-    admission.release(10)
+    door = Door(10)
+    await door.acquire(10)
+    first, second, third = await waiting(door, 6, 6, 1)
+    door.release(10)
     await settle()
     assert [task.done() for task in (first, second, third)] == [True, False, False]
-    admission.release(6)
+    door.release(6)
     await settle()
     assert [task.done() for task in (second, third)] == [True, True]
-    assert admission.held == 7
+    assert door.held == 7
 
 
 async def test_a_small_patient_request_does_not_overtake_a_large_one():
-    admission = Admission(10)
-    await admission.acquire(5)
-    large, small = await waiting(admission, 8, 1)
+    door = Door(10)
+    await door.acquire(5)
+    large, small = await waiting(door, 8, 1)
     assert [task.done() for task in (large, small)] == [False, False]
-    admission.release(5)
+    door.release(5)
     await settle()
     assert large.done()
     assert small.done()
-    assert admission.held == 9
+    assert door.held == 9
 
 
 async def test_a_patient_request_larger_than_the_bound_waits_until_it_is_alone():
-    admission = Admission(10)
-    await admission.acquire(5)
-    await admission.acquire(5)
-    [huge] = await waiting(admission, 99)
-    admission.release(5)
+    door = Door(10)
+    await door.acquire(5)
+    await door.acquire(5)
+    [huge] = await waiting(door, 99)
+    door.release(5)
     await settle()
     assert not huge.done()
-    admission.release(5)
+    door.release(5)
     await settle()
     assert huge.done()
-    assert admission.held == 99
+    assert door.held == 99
 
 
 async def test_who_leaves_while_waiting_takes_no_room_and_lets_the_next_go_first():
-    admission = Admission(10)
-    await admission.acquire(10)
-    gone, next_one = await waiting(admission, 9, 3)
+    door = Door(10)
+    await door.acquire(10)
+    gone, next_one = await waiting(door, 9, 3)
     gone.cancel()
     await settle()
-    admission.release(10)
+    door.release(10)
     await settle()
     assert gone.cancelled()
     assert next_one.done()
-    assert admission.held == 3
+    assert door.held == 3
 
 
 async def test_those_behind_one_who_leaves_are_let_in_as_soon_as_they_fit():
-    admission = Admission(10)
-    await admission.acquire(5)
-    large, small = await waiting(admission, 9, 3)
+    door = Door(10)
+    await door.acquire(5)
+    large, small = await waiting(door, 9, 3)
     large.cancel()
     await settle()
     assert small.done()
-    assert admission.held == 8
+    assert door.held == 8
 
 
 async def test_who_leaves_in_the_moment_of_being_let_in_gives_the_room_to_the_next():
-    admission = Admission(10)
-    await admission.acquire(10)
-    gone, next_one = await waiting(admission, 10, 10)
-    admission.release(10)  # `gone` is let in, and has not run yet
+    door = Door(10)
+    await door.acquire(10)
+    gone, next_one = await waiting(door, 10, 10)
+    door.release(10)  # `gone` is let in, and has not run yet
     gone.cancel()
     await settle()
     assert gone.cancelled()
     assert next_one.done()
-    assert admission.held == 10
-    admission.release(10)
-    assert admission.held == 0
+    assert door.held == 10
+    door.release(10)
+    assert door.held == 0
 
 
 async def test_who_leaves_last_leaves_nothing_behind():
-    admission = Admission(10)
-    await admission.acquire(10)
-    for task in await waiting(admission, 4, 5):
+    door = Door(10)
+    await door.acquire(10)
+    for task in await waiting(door, 4, 5):
         task.cancel()
     await settle()
-    admission.release(10)
-    assert admission.held == 0
-    await asyncio.wait_for(admission.acquire(10), 1)
+    door.release(10)
+    assert door.held == 0
+    await asyncio.wait_for(door.acquire(10), 1)
 
 
-async def test_a_patient_context_that_is_cancelled_while_waiting_holds_nothing():
-    admission = Admission(10)
-    async with AsyncExitStack() as stack:
-        await stack.enter_async_context(admission.admit(10, patient=False))
+async def test_a_patient_caller_that_is_cancelled_while_waiting_holds_nothing():
+    admission = Admission(120)
+    async with admission.admit(30, STREAM):
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0), admission.admit(1, patient=True):
+            async with asyncio.timeout(0), admission.admit(1, STREAM):
                 pytest.fail("there is no room")
     assert admission.held == 0

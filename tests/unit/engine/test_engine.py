@@ -141,7 +141,7 @@ async def test_a_probe_leaves_healthy_replicas_alone(encoders):
 
 async def test_what_is_inside_is_shown():
     metrics = Metrics()
-    async with open_engine(settings(), metrics) as engine, engine.admission.admit(77, patient=False):
+    async with open_engine(settings(), metrics) as engine, engine.admission.admit(77, Caller("one")):
         assert metrics.registry.get_sample_value("embeddings_admitted_tokens") == 77
 
 

@@ -3,6 +3,7 @@
 import pytest
 from google.protobuf import json_format
 
+from embedsvc.config import LimitSettings
 from embedsvc.errors import InvalidRequestError
 from embedsvc.types import EmbedRequest, InputType, Truncation
 from embedsvc.v1.openai_pb2 import CreateEmbeddingRequest
@@ -21,8 +22,12 @@ def fault(**body):
     return caught.value
 
 
+def decoded(said):
+    return requests.decode(said, LimitSettings())
+
+
 def read(said):
-    return requests.decode_format(said), requests.decode(said)
+    return requests.decode_format(said), decoded(said)
 
 
 @pytest.mark.parametrize(
@@ -32,7 +37,6 @@ def read(said):
         ("", [""], True),
         (["a", "b"], ["a", "b"], False),
         (["a"], ["a"], False),
-        ([], [], False),
         ([1, 2, 3], [[1, 2, 3]], True),
         ([0], [[0]], True),
         ([[1, 2], [3]], [[1, 2], [3]], False),
@@ -42,24 +46,24 @@ def read(said):
     ],
 )
 def test_openai_s_four_forms_of_input_are_read(given, inputs, single):
-    request = requests.decode(message(input=given))
+    request = decoded(message(input=given))
     assert (list(request.inputs), request.single, request.field) == (inputs, single, "input")
 
 
 def test_what_is_not_said_is_the_default():
-    assert requests.decode(message()) == EmbedRequest(inputs=["a"], model="m", field="input", single=True)
+    assert decoded(message()) == EmbedRequest(inputs=["a"], model="m", field="input", single=True)
     assert requests.decode_format(message()) is EncodingFormat.FLOAT
 
 
 def test_null_is_as_good_as_absent_where_it_may_be():
     names = ["encoding_format", "dimensions", "user", "input_type", "truncation"]
-    assert requests.decode(message(**dict.fromkeys(names))) == requests.decode(message())
+    assert decoded(message(**dict.fromkeys(names))) == decoded(message())
     assert requests.decode_format(message(**dict.fromkeys(names))) is EncodingFormat.FLOAT
 
 
 def test_every_field_is_read():
     said = message(dimensions=64, input_type="query", truncation="none", encoding_format="base64", user="u")
-    request = requests.decode(said)
+    request = decoded(said)
     assert (request.dimensions, request.input_type, request.truncation) == (
         64,
         InputType.QUERY,
@@ -75,9 +79,9 @@ def test_an_input_of_another_type_names_the_field(given):
 
 def test_an_absent_input_or_model_is_named():
     with pytest.raises(InvalidRequestError, match="input is required"):
-        requests.decode(json_format.ParseDict({"model": "m"}, CreateEmbeddingRequest()))
-    with pytest.raises(InvalidRequestError, match="model must be a string") as caught:
-        requests.decode(json_format.ParseDict({"input": "a"}, CreateEmbeddingRequest()))
+        decoded(json_format.ParseDict({"model": "m"}, CreateEmbeddingRequest()))
+    with pytest.raises(InvalidRequestError, match="model is required") as caught:
+        decoded(json_format.ParseDict({"input": "a"}, CreateEmbeddingRequest()))
     assert caught.value.param == "model"
 
 
@@ -127,3 +131,16 @@ def test_a_choice_is_one_of_those_that_the_error_lists(name, value):
 @pytest.mark.parametrize("user", [7, ["u"], {}, False])
 def test_a_user_is_a_string(user):
     assert fault(user=user).param == "user"
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ([], "input must hold at least one input"),
+        (["a"] * 2049, "input must hold 2048 inputs at most; got 2049"),
+        ([1] * 8193, "input must be 8192 token ids at most; got 8193"),
+        ([[1], [1] * 8193], "input[1] must be 8192 token ids at most; got 8193"),
+    ],
+)
+def test_lists_that_are_too_long_are_refused_before_they_are_read(given, said):
+    assert fault(input=given).message == said
