@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
     PrivateFormat,
+    load_pem_private_key,
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
@@ -37,6 +38,18 @@ class Identity:
     def key_pem(self) -> bytes:
         """The key in PEM (PKCS #8, not encrypted)."""
         return self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def read(certificate: bytes, key: bytes) -> Identity:
+    """Read an identity that was made here.
+
+    Raises:
+        ValueError: It is not one, or the key is another one's.
+    """
+    found = x509.load_pem_x509_certificate(certificate), load_pem_private_key(key, None)
+    if not isinstance(found[1], ec.EllipticCurvePrivateKey) or found[0].public_key() != found[1].public_key():
+        raise ValueError("the key does not belong to the certificate")
+    return Identity(found[0], found[1])
 
 
 def make_ca(name: str = "embedsvc development CA") -> Identity:

@@ -30,11 +30,24 @@ def prepare() -> None:
 
 def _make_certificates() -> None:
     CERTS.mkdir(mode=0o700, exist_ok=True)
-    ca = pki.make_ca()
+    ca = _read_ca() or pki.make_ca()
     made = {"ca": ca, "server": pki.make_server(ca), "client": pki.make_client(ca)}
     for name, identity in made.items():
         _write(CERTS / f"{name}.crt", identity.certificate_pem)
         _write(CERTS / f"{name}.key", identity.key_pem)
+
+
+def _read_ca() -> pki.Identity | None:
+    """The CA of before, so that who trusts it goes on doing so; None where it cannot sign any more."""
+    certificate, key = CERTS / "ca.crt", CERTS / "ca.key"
+    if not (certificate.exists() and key.exists()):
+        return None
+    try:
+        ca = pki.read(certificate.read_bytes(), key.read_bytes())
+    except (ValueError, TypeError):
+        return None
+    lives = dt.timedelta(days=pki.LEAF_DAYS) + dt.datetime.now(dt.UTC)
+    return ca if ca.certificate.not_valid_after_utc > lives else None
 
 
 def _certificates_are_good() -> bool:

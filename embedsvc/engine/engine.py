@@ -162,7 +162,10 @@ async def _open_model(
 ) -> AsyncIterator[ServedModel]:
     source = await asyncio.to_thread(open_source, name, settings)
     async with AsyncExitStack() as stack:
-        replicas = [await stack.enter_async_context(open_replica(source.build, device)) for device in devices]
+        replicas = [
+            await stack.enter_async_context(open_replica(source.build, device, source.tokenizer.extremes))
+            for device in devices
+        ]
         limits = BatchLimits(settings.engine.batch_tokens, settings.engine.batch_texts, replicas[0].padded)
         if (source.card.dimensions or 1) > replicas[0].dimensions:
             raise ConfigurationError(

@@ -6,10 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 
 from embedsvc.engine.encoder import Encoder, EncoderFactory
+from embedsvc.errors import ConfigurationError
 from embedsvc.types import TokenSequence, Vectors
 
-WARM_UP = [[0] * length for length in (4, 64)]
-"""Two lengths, so that the first caller does not pay for lazy set-up."""
+PROBE = [[0] * 4]
+"""A batch of one short text."""
 
 
 class Replica:
@@ -43,7 +44,7 @@ class Replica:
 
     async def probe(self) -> None:
         """Run one short text behind the batch under way. Raises whatever the encoder does."""
-        await self.encode(WARM_UP[:1])
+        await self.encode(PROBE)
 
     def _encode(self, batch: Sequence[TokenSequence]) -> Vectors:
         vectors = self._encoder.encode(batch)
@@ -57,10 +58,19 @@ class Replica:
 
 
 @asynccontextmanager
-async def open_replica(factory: EncoderFactory, device: str) -> AsyncIterator[Replica]:
-    """Load an encoder in a thread of its own and warm it up; the thread ends with the context."""
+async def open_replica(
+    factory: EncoderFactory, device: str, warm_up: Sequence[TokenSequence]
+) -> AsyncIterator[Replica]:
+    """Load an encoder in a thread of its own and run a batch; the thread ends with the context.
+
+    Raises:
+        ConfigurationError: It cannot be loaded, or cannot compute what it is there for.
+    """
     loop = asyncio.get_running_loop()
     with ThreadPoolExecutor(1, thread_name_prefix=f"replica-{device}") as thread:
-        replica = Replica(await loop.run_in_executor(thread, factory, device), thread)
-        await replica.encode(WARM_UP)
+        try:
+            replica = Replica(await loop.run_in_executor(thread, factory, device), thread)
+            await replica.encode(warm_up)
+        except (OSError, RuntimeError, IndexError, KeyError) as error:
+            raise ConfigurationError(f"a model cannot be used on {device}: {error!r}") from error
         yield replica

@@ -50,6 +50,11 @@ class ModelTokenizer:
         self._head, self._tail = _special_ids(tokenizer)
         self._specials = len(self._head) + len(self._tail)
 
+    @property
+    def extremes(self) -> list[TokenSequence]:
+        """The longest text that there can be, and the last id: what an encoder must be able to compute."""
+        return [[0] * self.max_tokens, [self._size - 1]]
+
     def encode(
         self, inputs: Sequence[tuple[str, TextOrIds]], prompt: str, truncation: Truncation
     ) -> list[Tokenized | EmbedsvcError]:

@@ -7,8 +7,10 @@ import socket
 import stat
 import subprocess
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
+import httpx
 import pytest
 from support.programs import BIN, ROOT, free_port
 
@@ -77,6 +79,25 @@ def test_what_it_prints_can_be_pasted_and_ctrl_c_stops_both(tmp_path, environmen
     assert all(is_free(environment[f"EMBEDSVC_{name}"]) for name in PORTS)
     log = (tmp_path / ".run" / "server.log").read_text()
     assert log.splitlines()[-1].count('"stopped"') == 1
+
+
+def test_ctrl_c_lets_a_request_through_envoy_finish(tmp_path, environment):
+    def ask():
+        key = (tmp_path / ".run" / "api_key").read_text().strip()
+        body = {"model": "all-MiniLM-L6-v2", "input": ["x" * 450] * 2048}
+        url = f"http://127.0.0.1:{environment['EMBEDSVC_EDGE__PORT']}/v1/embeddings"
+        return httpx.post(url, json=body, headers={"authorization": f"Bearer {key}"}, timeout=60)
+
+    with up(tmp_path, environment) as process, ThreadPoolExecutor() as threads:
+        read_until(process, "Ctrl-C")
+        asking = threads.submit(ask)
+        metrics = f"http://127.0.0.1:{environment['EMBEDSVC_METRICS__PORT']}/metrics"
+        while 'embeddings_in_flight{rpc="CreateEmbedding"} 1.0' not in httpx.get(metrics).text:
+            assert not asking.done()
+        process.send_signal(signal.SIGINT)
+        answer = asking.result()
+    assert answer.status_code == 200
+    assert len(answer.json()["data"]) == 2048
 
 
 def test_the_sdk_lines_that_it_prints_run(tmp_path, environment):

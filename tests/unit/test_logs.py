@@ -1,4 +1,7 @@
-"""Logs: one JSON object a line, and never what a frame holds. In a process of its own, as loggers are global."""
+"""Logs: one JSON object a line, and never what a frame holds.
+
+In a process of its own, as loggers are global.
+"""
 
 import json
 import subprocess
