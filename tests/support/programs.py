@@ -133,8 +133,10 @@ def run_server(
 
 
 @contextmanager
-def run_edge(server: Server, state: State, folder: Path, **values: object) -> Iterator[Edge]:
-    """Run Envoy in front of a server until the context ends."""
+def run_edge(
+    server: Server, state: State, folder: Path, *, refused: bool = False, **values: object
+) -> Iterator[Edge]:
+    """Run Envoy in front of a server until the context ends; `refused` where the server will not have it."""
     environment = os.environ | server.environment | {f"EMBEDSVC_{k}": str(v) for k, v in values.items()}
     subprocess.run([BIN / "embedsvc", "render-edge", "--out", folder], cwd=ROOT, env=environment, check=True)
     log = folder / "envoy.log"
@@ -147,15 +149,16 @@ def run_edge(server: Server, state: State, folder: Path, **values: object) -> It
     port, admin = (int(environment[f"EMBEDSVC_EDGE__{name}"]) for name in ("PORT", "ADMIN_PORT"))
     edge = Edge(process, port, admin, log, state, server)
     try:
-        _wait_until(lambda: _is_healthy(edge), process, log)
+        page = f"http://127.0.0.1:{admin}/ready" if refused else f"{edge.url}/health"
+        _wait_until(lambda: _is_healthy(page), process, log)
         yield edge
     finally:
         _stop(process)
 
 
-def _is_healthy(edge: Edge) -> bool:
+def _is_healthy(page: str) -> bool:
     try:
-        with urllib.request.urlopen(f"{edge.url}/health") as response:
+        with urllib.request.urlopen(page) as response:
             return response.status == 200
     except (urllib.error.URLError, ConnectionError):
         return False
