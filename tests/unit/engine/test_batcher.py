@@ -9,7 +9,7 @@ from gated_encoder import SECONDS, GatedEncoder, expected
 from structlog.testing import capture_logs
 
 from embedsvc.engine.batcher import open_batcher
-from embedsvc.engine.pool import open_replica
+from embedsvc.engine.pool import PROBE, open_replica
 from embedsvc.engine.queue import BatchLimits
 from embedsvc.errors import DeadlineExceededError, InternalError, OverloadedError
 from embedsvc.metrics import Metrics
@@ -36,7 +36,9 @@ async def batching(*encoders, limits=LIMITS, metrics=None):
     async with AsyncExitStack() as stack:
         replicas = []
         for encoder in encoders:
-            replica = await stack.enter_async_context(open_replica(lambda _, made=encoder: made, "cpu"))
+            replica = await stack.enter_async_context(
+                open_replica(lambda _, made=encoder: made, "cpu", PROBE)
+            )
             encoder.forget()
             replicas.append(replica)
         engine = (metrics or Metrics()).engine("m")

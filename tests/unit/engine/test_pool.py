@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from gated_encoder import GatedEncoder, expected
 
-from embedsvc.engine.pool import open_replica
+from embedsvc.engine.pool import PROBE, open_replica
 
 
 async def test_an_encoder_is_built_warmed_up_and_called_in_one_thread_of_its_own():
@@ -16,7 +16,7 @@ async def test_an_encoder_is_built_warmed_up_and_called_in_one_thread_of_its_own
         built_in.append((device, threading.current_thread()))
         return encoder
 
-    async with open_replica(build, "cpu") as replica:
+    async with open_replica(build, "cpu", PROBE) as replica:
         assert len(encoder.batches) == 1
         await replica.encode([[1]])
         await replica.encode([[2]])
@@ -28,7 +28,7 @@ async def test_an_encoder_is_built_warmed_up_and_called_in_one_thread_of_its_own
 
 
 async def test_a_replica_answers_what_its_encoder_makes():
-    async with open_replica(GatedEncoder, "cuda:7") as replica:
+    async with open_replica(GatedEncoder, "cuda:7", PROBE) as replica:
         batch = [[1, 2], [3]]
         np.testing.assert_array_equal(await replica.encode(batch), expected(batch))
         assert (replica.device, replica.dimensions, replica.padded) == ("cuda:7", 3, False)
@@ -40,20 +40,20 @@ async def test_a_model_that_does_not_load_is_fatal():
         raise MemoryError(device)
 
     with pytest.raises(MemoryError, match="cpu"):
-        await open_replica(build, "cpu").__aenter__()
+        await open_replica(build, "cpu", PROBE).__aenter__()
 
 
 async def test_a_model_that_does_not_survive_its_warm_up_is_fatal():
     encoder = GatedEncoder()
     encoder.wrong = lambda batch: 1 / 0
     with pytest.raises(ZeroDivisionError):
-        await open_replica(lambda device: encoder, "cpu").__aenter__()
+        await open_replica(lambda device: encoder, "cpu", PROBE).__aenter__()
 
 
 @pytest.mark.parametrize("shape", [(1, 3), (3, 3), (2, 2), (2, 4), (6,), (2, 3, 1)])
 async def test_vectors_of_another_shape_are_a_failure(shape):
     encoder = GatedEncoder()
-    async with open_replica(lambda device: encoder, "cpu") as replica:
+    async with open_replica(lambda device: encoder, "cpu", PROBE) as replica:
         encoder.wrong = lambda batch: np.zeros(shape, dtype=np.float32)
         with pytest.raises(RuntimeError, match="of 2 texts"):
             await replica.encode([[1], [2]])
@@ -61,7 +61,7 @@ async def test_vectors_of_another_shape_are_a_failure(shape):
 
 async def test_a_replica_is_unhealthy_from_a_failure_until_the_next_success():
     encoder = GatedEncoder()
-    async with open_replica(lambda device: encoder, "cpu") as replica:
+    async with open_replica(lambda device: encoder, "cpu", PROBE) as replica:
         assert replica.healthy
         encoder.wrong = lambda batch: 1 / 0
         with pytest.raises(ZeroDivisionError):
