@@ -32,6 +32,8 @@ SERVICE_LINK = re.compile(r"EMBEDSVC_(SERVICE|PORT)(_[A-Z0-9]+)*")
 Port = Annotated[int, Field(ge=1, le=65535)]
 Positive = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0)]
+EncoderName = Literal["auto", "packed", "sentence-transformers", "fake"]
+Precision = Literal["auto", "float32"]
 
 
 class Section(BaseModel):
@@ -110,10 +112,12 @@ class LimitSettings(Section):
 class EngineSettings(Section):
     """`[engine]`: tokenizing, batching and the replicas."""
 
-    encoder: Literal["auto", "packed", "sentence-transformers", "fake"] = "auto"
+    encoder: EncoderName = "auto"
     """What computes vectors. `packed`: without padding, for BERT and MPNet on a CPU; a model that it cannot
     compute stops the start. `sentence-transformers`: any model, any device. `auto`: the first where it can.
     `fake` needs no weights and means nothing: for tests."""
+    precision: Precision = "auto"
+    """The numbers that weights are kept and multiplied in."""
     devices: Annotated[tuple[str, ...], Field(min_length=1)] = ("auto",)
     """One replica of every model for each entry: `cpu`, `cuda`, `cuda:1`, … `auto`: every GPU, or
     the CPU where there is none."""

@@ -6,12 +6,12 @@ from functools import partial
 from pathlib import Path
 
 from embedsvc.config import Settings
-from embedsvc.engine import fake
+from embedsvc.engine import choice, fake
 from embedsvc.engine.catalog import CATALOG, OPENAI_NAMES
+from embedsvc.engine.choice import EncoderChoice
 from embedsvc.engine.encoder import Encoder
 from embedsvc.engine.files import ModelFiles, find
 from embedsvc.engine.tokenizer import ModelTokenizer, load_tokenizer
-from embedsvc.errors import ConfigurationError
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,24 +68,10 @@ def open_source(name: str, settings: Settings) -> ModelSource:
     return ModelSource(
         _card(name, files, settings),
         ModelTokenizer(load_tokenizer(files.folder), name, files.max_tokens),
-        partial(_build, files.folder, settings.engine.encoder),
+        partial(
+            choice.build, EncoderChoice(files.folder, settings.engine.encoder, settings.engine.precision)
+        ),
     )
-
-
-def _build(folder: Path, wanted: str, device: str) -> Encoder:
-    from embedsvc.engine.packed import PackedEncoder  # noqa: PLC0415 - torch takes seconds
-    from embedsvc.engine.reference import ReferenceEncoder  # noqa: PLC0415
-    from embedsvc.engine.weights import find_architecture  # noqa: PLC0415
-
-    if wanted != "sentence-transformers" and device == "cpu":
-        architecture = find_architecture(folder)
-        if architecture is not None:
-            return PackedEncoder(folder, architecture)
-    if wanted == "packed":
-        raise ConfigurationError(
-            f"engine.encoder: packed computes BERT and MPNet on a CPU; {folder} on {device} is not that"
-        )
-    return ReferenceEncoder(folder, device)
 
 
 def _capped(files: ModelFiles, name: str, settings: Settings) -> ModelFiles:
