@@ -127,6 +127,9 @@ class EngineSettings(Section):
     """Texts of one batch, at most; 32 is the least."""
     queue_tokens: Positive = 131_072
     """Tokens that may wait. A request that does not fit gets UNAVAILABLE at once, unless nothing waits."""
+    hang_seconds: Seconds = 2.0
+    """A batch that takes so much longer than ten times what the slowest of the last ones would have taken is
+    taken to hang: its replica is killed and started again, and its texts go to another."""
     tokenizer_threads: Positive = 2
     """Threads that tokenize, beside the event loop."""
 

@@ -11,7 +11,8 @@ from embedsvc.config import LimitSettings
 from embedsvc.engine import openai_tokens
 from embedsvc.engine.catalog import OPENAI_NAMES
 from embedsvc.engine.encoder import normalized
-from embedsvc.engine.engine import Engine, ServedModel
+from embedsvc.engine.engine import Engine
+from embedsvc.engine.served import ServedModel
 from embedsvc.engine.tokenizer import Tokenized
 from embedsvc.errors import EmbedsvcError
 from embedsvc.metrics import Metrics

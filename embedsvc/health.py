@@ -53,9 +53,10 @@ class HealthReporter:
             await self.servicer.set(name, status)
 
     async def watch(self) -> None:
-        """Keep it up to date, and try replicas that failed until they work again."""
+        """Keep it up to date, and have idle replicas prove themselves."""
         while True:
-            await self._engine.probe_failed()
+            await self.update()
+            await self._engine.probe()
             await self.update()
             await asyncio.sleep(INTERVAL)
 

@@ -22,6 +22,7 @@ class EngineMetrics:
     batch_tokens: Histogram
     batch_failures: Counter
     queue_tokens: Gauge
+    restarts: Counter
 
 
 class Metrics:
@@ -88,6 +89,18 @@ class Metrics:
             "Tokens inside the engine by its own estimate, which admission bounds.",
             registry=registry,
         )
+        self._restarts = Counter(
+            "embeddings_replica_restarts",
+            "Replicas that were lost, or could not be started, and were started again.",
+            ["model"],
+            registry=registry,
+        )
+        self.replicas_ready = Gauge(
+            "embeddings_replicas_ready",
+            "Replicas that can compute.",
+            ["model"],
+            registry=registry,
+        )
         self.gpu_memory = Gauge(
             "embeddings_gpu_memory_bytes",
             "GPU memory that tensors hold.",
@@ -108,7 +121,13 @@ class Metrics:
             self._batch_tokens.labels(model),
             self._batch_failures.labels(model),
             self._queue_tokens.labels(model),
+            self._restarts.labels(model),
         )
+
+    def forget(self, model: str) -> None:
+        """Show nothing more of the state of a model that is unloaded; what was counted stays."""
+        self.model_ready.remove(model)
+        self.replicas_ready.remove(model)
 
 
 @contextmanager

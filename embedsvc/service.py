@@ -10,7 +10,8 @@ from embedsvc import codec, rpc
 from embedsvc.config import Settings
 from embedsvc.embedder import Embedder
 from embedsvc.engine.admission import Door
-from embedsvc.engine.engine import Engine, ServedModel
+from embedsvc.engine.engine import Engine
+from embedsvc.engine.served import ServedModel
 from embedsvc.errors import EmbedsvcError, InternalError, InvalidRequestError
 from embedsvc.interceptors.base import Context
 from embedsvc.interceptors.call import caller_name
@@ -28,11 +29,22 @@ LARGE_INPUT = 8192
 """Bytes that one input may have on average before a batch counts for more than its inputs."""
 
 
-def caller_of(context: Context, *, patient: bool = False) -> Caller:
-    """Who calls, and until when."""
+PRIORITY = "x-priority"
+"""The metadata in which a caller says whether somebody waits: "interactive" or "bulk"."""
+
+
+def caller_of(context: Context, *, streams: bool = False) -> Caller:
+    """Who calls, until when, and how urgently: calls are interactive and streams are bulk unless they say.
+
+    Raises:
+        InvalidRequestError: The priority is neither.
+    """
     remaining = context.time_remaining()
     deadline = None if remaining is None else asyncio.get_running_loop().time() + remaining
-    return Caller(caller_name.get(), deadline, patient)
+    said = dict(context.invocation_metadata() or ()).get(PRIORITY, "bulk" if streams else "interactive")
+    if said not in ("interactive", "bulk"):
+        raise InvalidRequestError(f"{PRIORITY} must be interactive or bulk", param=PRIORITY)
+    return Caller(caller_name.get(), deadline, patient=streams, bulk=said == "bulk")
 
 
 class EmbeddingService:
@@ -63,7 +75,7 @@ class EmbeddingService:
         self, messages: AsyncIterable[pb.EmbedStreamRequest | EmbedsvcError], context: Context
     ) -> None:
         """Answer batches as they are ready, reading no further than the window."""
-        caller = caller_of(context, patient=True)
+        caller = caller_of(context, streams=True)
         window = Door(self._settings.server.stream_window)
         writing = asyncio.Lock()
 

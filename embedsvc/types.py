@@ -53,11 +53,13 @@ class Caller:
         name: What fairness is kept between: the name of the key.
         deadline: When the answer is worthless, in seconds of the event loop's clock.
         patient: Wait for room in the queue instead of failing; streams do.
+        bulk: Whether interactive work goes first.
     """
 
     name: str
     deadline: float | None = None
     patient: bool = False
+    bulk: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,16 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
+import hypothesis
 import pytest
 from support import pki
 from support.programs import Edge, Server, run_edge, run_server
+
+# No example is a failure for being slow, on machines that do other things beside; none is kept in a file.
+hypothesis.settings.register_profile(
+    "embedsvc", deadline=None, database=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("embedsvc")
 
 ROOT = Path(__file__).parent.parent
 

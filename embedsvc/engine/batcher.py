@@ -1,211 +1,211 @@
-"""The thin asynchronous shell around the queue: jobs in, batches to replicas, one future a job.
-
-A batch is formed when a replica is free, never by waiting for company: an idle replica starts at
-once, a busy one lets the next batch grow.
-"""
+"""The thin asynchronous shell around the scheduler: jobs in, batches to replicas, one future a job."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import numpy as np
 import structlog
 
-from embedsvc.engine.pool import Replica
-from embedsvc.engine.queue import BatchLimits, FairQueue
+from embedsvc.engine.job import Computed, Job, Ticket
+from embedsvc.engine.limits import BatchLimits
+from embedsvc.engine.pool import Pool
+from embedsvc.engine.replica import (
+    BatchFailedError,
+    Replica,
+    ReplicaExhaustedError,
+    ReplicaLostError,
+)
+from embedsvc.engine.schedule import Assignment, Scheduler
 from embedsvc.errors import DeadlineExceededError, EmbedsvcError, InternalError, OverloadedError
 from embedsvc.metrics import EngineMetrics
-from embedsvc.types import Caller, TokenSequence, Vectors
+from embedsvc.types import Caller, TokenSequence
 
 log = structlog.get_logger()
 
+LOST_TWICE = 2
+"""A text that was under way when two replicas were lost may be why: it gets no third."""
 
-@dataclass(slots=True)
-class Computed:
-    """A finished job.
-
-    Attributes:
-        vectors: Float32 of shape [texts, dimensions], not normalized.
-        queued: Seconds until the first text was in a batch.
-        inferred: Seconds from there to the end of the last batch.
-    """
-
-    vectors: Vectors
-    queued: float = 0.0
-    inferred: float = 0.0
+Batch: TypeAlias = Assignment[Ticket, Replica]
 
 
-@dataclass(slots=True, eq=False)
-class Job:
-    """The texts of one request, and the one future that all of them resolve."""
-
-    texts: Sequence[TokenSequence]
-    caller: Caller
-    vectors: Vectors
-    future: asyncio.Future[Computed]
-    submitted: float
-    started: float | None = None
-    done: int = 0
-
-    def expired(self, now: float) -> bool:
-        """Whether its caller's deadline has passed."""
-        return self.caller.deadline is not None and now >= self.caller.deadline
-
-    def place(self, index: int, vector: Vectors, now: float) -> None:
-        """Keep one vector; the last one resolves the future."""
-        self.vectors[index] = vector
-        self.done += 1
-        if self.done == len(self.texts) and not self.future.done():
-            started = self.started if self.started is not None else now
-            self.future.set_result(Computed(self.vectors, started - self.submitted, now - started))
-
-    def fail(self, error: EmbedsvcError) -> None:
-        """Resolve the future with an error, unless it is resolved."""
-        if not self.future.done():
-            self.future.set_exception(error)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Ticket:
-    """One text of a job, as the queue sees it."""
-
-    job: Job
-    index: int
-
-    @property
-    def tokens(self) -> TokenSequence:
-        """The text's token ids."""
-        return self.job.texts[self.index]
-
-    @property
-    def length(self) -> int:
-        """See `queue.Waiting`."""
-        return len(self.tokens)
-
-    @property
-    def caller(self) -> str:
-        """See `queue.Waiting`."""
-        return self.job.caller.name
-
-    @property
-    def dead(self) -> bool:
-        """Its caller has left, its deadline has passed, or another text of its job failed."""
-        return self.job.future.done()
-
-
-@dataclass(slots=True)
 class Batcher:
     """Jobs of one model, to that model's replicas.
 
-    Attributes:
-        replicas: Where batches run.
+    Args:
+        pool: Where batches run.
+        limits: How large they may be.
         metrics: Where batches and the queue are counted.
-        queue: What waits.
+
+    Attributes:
+        pool: The same.
         closed: Whether new jobs are refused.
     """
 
-    replicas: Sequence[Replica]
-    metrics: EngineMetrics
-    queue: FairQueue[Ticket]
-    closed: bool = False
-    _arrived: asyncio.Event = field(default_factory=asyncio.Event)
+    def __init__(self, pool: Pool, limits: BatchLimits, metrics: EngineMetrics) -> None:
+        self.pool = pool
+        self.closed = False
+        self._metrics = metrics
+        self._scheduler: Scheduler[Ticket, Replica] = Scheduler(limits)
+        self._runs: set[asyncio.Task[None]] = set()
+        self._jobs = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._woken = False
+
+    @property
+    def queued_tokens(self) -> int:
+        """Tokens that wait."""
+        return self._scheduler.queue.tokens
 
     async def submit(self, texts: Sequence[TokenSequence], caller: Caller) -> Computed:
         """Compute the vectors of one request's texts. Cancelling it takes them out of the queue.
 
         Raises:
-            OverloadedError: The server drains.
-            DeadlineExceededError: The caller's deadline passed while they waited.
+            OverloadedError: The server drains, or no replica works.
+            DeadlineExceededError: The caller's deadline passed, or would have.
             InternalError: An encoder failed.
         """
-        if self.closed:
-            raise OverloadedError("the server is shutting down")
+        self._refuse_if_closed()
         loop = asyncio.get_running_loop()
-        vectors = np.zeros((len(texts), self.replicas[0].dimensions), dtype=np.float32)
+        vectors = np.zeros((len(texts), self.pool.dimensions), dtype=np.float32)
         if not texts:
             return Computed(vectors)
         job = Job(texts, caller, vectors, loop.create_future(), loop.time())
-        self.queue.add(Ticket(job, index) for index in range(len(texts)))
-        self.metrics.queue_tokens.set(self.queue.tokens)
-        self._arrived.set()
-        return await job.future
-
-    async def serve(self, replica: Replica) -> None:
-        """Feed one replica until the batcher is closed and nothing waits.
-
-        Whatever ends it otherwise is a defect of ours: then nobody is left waiting, and nobody let in.
-        """
+        self._scheduler.queue.add([Ticket(job, index) for index in range(len(texts))])
+        self._jobs += 1
+        self._idle.clear()
+        self._wake()
         try:
-            await self._serve(replica)
-        except BaseException as error:
-            if isinstance(error, Exception):
-                log.exception("batching stopped", device=replica.device)
-            self.close()
-            for ticket in self.queue.drain():
-                ticket.job.fail(InternalError())
-            raise
+            async with asyncio.timeout_at(caller.deadline):
+                return await job.future
+        except TimeoutError:
+            raise DeadlineExceededError("the deadline passed before the vectors were ready") from None
+        finally:
+            self._jobs -= 1
+            if not self._jobs:
+                self._idle.set()
 
-    async def _serve(self, replica: Replica) -> None:
-        while True:
-            batch = self._form()
-            if batch:
-                await self._run(replica, batch)
-            elif self.closed:
-                return
-            else:
-                self._arrived.clear()
-                await self._arrived.wait()
+    def joined(self, replica: Replica) -> None:
+        """See `pool.Listener`."""
+        self._scheduler.join(replica, replica.depth)
+        self._wake()
 
-    def close(self) -> None:
-        """Take nothing new; what waits is still computed."""
+    def left(self, replica: Replica) -> None:
+        """See `pool.Listener`."""
+        self._scheduler.leave(replica)
+
+    def given_up(self) -> None:
+        """See `pool.Listener`: nobody waits for a replica that may never come."""
+        self._fail(self._scheduler.queue.drain(), OverloadedError("no replica of the model works; try again"))
+
+    async def close(self) -> None:
+        """Take nothing new, compute what waits, and return when all is done."""
         self.closed = True
-        self._arrived.set()
+        try:
+            await self._idle.wait()
+        finally:
+            self._fail(self._scheduler.queue.drain(), InternalError())
+            await asyncio.gather(*self._runs)
 
-    def _form(self) -> list[Ticket]:
-        """Take batches until one has a text that somebody still waits for, or none are left."""
+    def _refuse_if_closed(self) -> None:
+        if self.closed:
+            raise OverloadedError("the server is shutting down")
+        if self.pool.hopeless:
+            raise OverloadedError("no replica of the model works; try again later")
+
+    def _wake(self) -> None:
+        """Decide once for all that happens in this turn of the event loop."""
+        if not self._woken:
+            self._woken = True
+            asyncio.get_running_loop().call_soon(self._dispatch)
+
+    def _dispatch(self) -> None:
+        self._woken = False
         now = asyncio.get_running_loop().time()
-        batch: list[Ticket] = []
-        while not batch and self.queue:
-            batch = [ticket for ticket in self.queue.take() if not self._expire(ticket.job, now)]
-        self.metrics.queue_tokens.set(self.queue.tokens)
-        for ticket in batch:
+        while True:
+            decision = self._scheduler.next(now)
+            self._fail(decision.late, DeadlineExceededError("the deadline is too near for what is queued"))
+            if decision.assignment is None:
+                break
+            self._start(decision.assignment, now)
+
+    def _start(self, batch: Batch, now: float) -> None:
+        self._metrics.batch_texts.observe(len(batch.batch))
+        self._metrics.batch_tokens.observe(batch.tokens)
+        for ticket in batch.batch:
             if ticket.job.started is None:
                 ticket.job.started = now
-        return batch
+        run = asyncio.create_task(self._run(batch))
+        self._runs.add(run)
+        run.add_done_callback(self._runs.discard)
 
-    def _expire(self, job: Job, now: float) -> bool:
-        if job.expired(now):
-            job.fail(DeadlineExceededError("the deadline passed while the request was queued"))
-        return job.future.done()
-
-    async def _run(self, replica: Replica, batch: Sequence[Ticket]) -> None:
-        self.metrics.batch_texts.observe(len(batch))
-        self.metrics.batch_tokens.observe(sum(ticket.length for ticket in batch))
+    async def _run(self, batch: Batch) -> None:
+        """Run one batch. Whatever happens, its texts are computed, queued again or failed."""
+        seconds = None
         try:
-            vectors = await replica.encode([ticket.tokens for ticket in batch])
+            seconds = await self._compute(batch)
+        except ReplicaExhaustedError:
+            self._metrics.batch_failures.inc()
+            self._retry_smaller(batch)
+        except BatchFailedError as error:
+            self._metrics.batch_failures.inc()
+            self._isolate(batch, error)
+        except ReplicaLostError:
+            self._fail_over(batch)
         except BaseException as error:
-            for ticket in batch:
-                ticket.job.fail(InternalError())
+            self._fail(batch.batch, InternalError())
             if not isinstance(error, Exception):
                 raise
-            self.metrics.batch_failures.inc()
-            log.exception("batch failed", device=replica.device, texts=len(batch))
-            return
+            log.exception("batching failed", device=batch.replica.device)
+        finally:
+            self._scheduler.finish(batch, seconds)
+            self._wake()
+
+    async def _compute(self, batch: Batch) -> float:
+        """Return the seconds that the encoder took."""
+        result = await batch.replica.encode([ticket.tokens for ticket in batch.batch])
         now = asyncio.get_running_loop().time()
-        for ticket, vector in zip(batch, vectors, strict=True):
+        for ticket, vector in zip(batch.batch, result.vectors, strict=True):
             ticket.job.place(ticket.index, vector, now)
+        return result.seconds
+
+    def _retry_smaller(self, batch: Batch) -> None:
+        """After memory ran out: halves, down to a single text that is too much."""
+        log.warning("memory ran out", device=batch.replica.device, tokens=batch.tokens)
+        if len(batch.batch) == 1:
+            self._fail(batch.batch, OverloadedError("the device is out of memory; try again later"))
+        else:
+            self._scheduler.shrink(batch)
+
+    def _isolate(self, batch: Batch, error: BatchFailedError) -> None:
+        """After a batch failed: halves, until the text that fails is alone; but not on a broken replica."""
+        log.error("batch failed", device=batch.replica.device, texts=len(batch.batch), reason=str(error))
+        if error.last or len(batch.batch) == 1:
+            self._fail(batch.batch, InternalError())
+        else:
+            self._scheduler.halve(batch)
+
+    def _fail_over(self, batch: Batch) -> None:
+        """After the replica was lost: once more on another, in halves."""
+        for ticket in batch.batch:
+            ticket.lost += 1
+        self._fail([ticket for ticket in batch.batch if ticket.lost >= LOST_TWICE], InternalError())
+        self._scheduler.halve(batch)
+
+    def _fail(self, tickets: Sequence[Ticket], error: EmbedsvcError) -> None:
+        for ticket in tickets:
+            ticket.job.fail(error)
 
 
 @asynccontextmanager
-async def open_batcher(
-    replicas: Sequence[Replica], limits: BatchLimits, metrics: EngineMetrics
-) -> AsyncIterator[Batcher]:
-    """Run a batcher over the replicas; leaving the context computes what waits, then stops."""
-    batcher = Batcher(replicas, metrics, FairQueue(limits))
-    serving = [asyncio.create_task(batcher.serve(replica)) for replica in replicas]
+async def open_batcher(pool: Pool, limits: BatchLimits, metrics: EngineMetrics) -> AsyncIterator[Batcher]:
+    """Run a batcher over a pool; leaving the context computes what waits, then stops."""
+    batcher = Batcher(pool, limits, metrics)
+    metrics.queue_tokens.set_function(lambda: batcher.queued_tokens)
+    pool.listen(batcher)
     try:
         yield batcher
     finally:
-        batcher.close()
-        await asyncio.gather(*serving)
+        await batcher.close()

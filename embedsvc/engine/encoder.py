@@ -1,7 +1,7 @@
 """What computes vectors: the protocol, and how one is chosen."""
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from embedsvc.types import TokenSequence, Vectors
 
 
 class Encoder(Protocol):
-    """One model on one device. Lives in one thread and is called by that thread only."""
+    """One model on one device, in a process of its own."""
 
     device: str
     """Where it runs, such as "cpu" or "cuda:0"."""
@@ -30,6 +30,17 @@ class Encoder(Protocol):
 
     def gpu_memory(self) -> int | None:
         """Bytes of its device's memory that this process holds; None without a GPU."""
+
+
+@runtime_checkable
+class PipelinedEncoder(Encoder, Protocol):
+    """An encoder that may begin a batch before the last one is done: on a GPU, which works by itself."""
+
+    depth: int
+    """Batches under way at once, at most."""
+
+    def launch(self, batch: Sequence[TokenSequence]) -> Callable[[], Vectors]:
+        """Begin a batch; the result waits for its vectors, and may be called from another thread."""
 
 
 EncoderFactory = Callable[[str], Encoder]

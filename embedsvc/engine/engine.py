@@ -1,81 +1,51 @@
-"""The models that are served: each with its tokenizer, its replicas and its batcher."""
+"""The models that are served, found by their names; loaded, replaced and unloaded while others serve."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
-import structlog
-
 from embedsvc.config import Settings
 from embedsvc.engine.admission import Admission
-from embedsvc.engine.batcher import Batcher, open_batcher
-from embedsvc.engine.pool import Replica, open_replica
-from embedsvc.engine.queue import BatchLimits
-from embedsvc.engine.source import ModelCard, open_source
-from embedsvc.engine.tokenizer import ModelTokenizer
+from embedsvc.engine.devices import Devices, find_devices
+from embedsvc.engine.served import ServedModel, open_model
+from embedsvc.engine.source import open_source
 from embedsvc.errors import ConfigurationError, ModelNotFoundError
 from embedsvc.metrics import Metrics
 
-log = structlog.get_logger()
 Result = TypeVar("Result")
 
 
-@dataclass(frozen=True, slots=True)
-class ServedModel:
-    """One model, loaded.
-
-    Attributes:
-        card: What is known of it.
-        tokenizer: Its vocabulary.
-        batcher: The way to its replicas.
-    """
-
-    card: ModelCard
-    tokenizer: ModelTokenizer
-    batcher: Batcher
-
-    @property
-    def name(self) -> str:
-        """Its canonical name."""
-        return self.card.name
-
-    @property
-    def dimensions(self) -> int:
-        """The length of its vectors."""
-        return self.batcher.replicas[0].dimensions
-
-    @property
-    def devices(self) -> list[str]:
-        """Where its replicas run."""
-        return [replica.device for replica in self.batcher.replicas]
-
-    @property
-    def ready(self) -> bool:
-        """Whether any replica can answer."""
-        return not self.batcher.closed and any(replica.healthy for replica in self.batcher.replicas)
-
-
-@dataclass(frozen=True, slots=True)
 class Engine:
     """Every served model.
+
+    Args:
+        settings: Which, and how.
+        metrics: Where they are counted.
+        devices: What the machine has.
+        threads: Where texts are tokenized.
 
     Attributes:
         models: By canonical name, the primary model first.
         names: Models by every name that they answer to.
         admission: The bound on what waits, over all models.
-        threads: Where texts are tokenized.
         gpu_name: The first GPU; None where there is none.
     """
 
-    models: Mapping[str, ServedModel]
-    names: Mapping[str, ServedModel]
-    admission: Admission
-    threads: ThreadPoolExecutor
-    gpu_name: str | None
+    def __init__(
+        self, settings: Settings, metrics: Metrics, devices: Devices, threads: ThreadPoolExecutor
+    ) -> None:
+        self.models: Mapping[str, ServedModel] = {}
+        self.names: Mapping[str, ServedModel] = {}
+        self.admission = Admission(settings.engine.queue_tokens)
+        self.gpu_name = devices.gpu_name
+        self._settings = settings
+        self._metrics = metrics
+        self._devices = devices
+        self._threads = threads
+        self._open: dict[str, AsyncExitStack] = {}
 
     @property
     def primary(self) -> ServedModel:
@@ -98,23 +68,60 @@ class Engine:
                 param="model",
             ) from None
 
-    async def probe_failed(self) -> None:
-        """Try one text on every replica whose last batch failed."""
-        for model in self.models.values():
-            for replica in model.batcher.replicas:
-                if not replica.healthy:
-                    await _probe(model.name, replica)
+    async def load(self, name: str) -> None:
+        """Load a model, or load it anew.
+
+        Requests go to the new one once it is warm; the old one does what it still has to do, and is unloaded.
+
+        Raises:
+            ConfigurationError: It cannot be used. Whatever was served before still is.
+        """
+        source = await asyncio.to_thread(open_source, name, self._settings)
+        devices = self._devices.resolve(self._settings.engine.devices)
+        async with AsyncExitStack() as stack:
+            model = await stack.enter_async_context(
+                open_model(source, devices, self._settings.engine, self._metrics)
+            )
+            models = {**self.models, name: model}
+            self.names = _by_every_name(models)
+            self.models = models
+            previous = self._open.get(name)
+            self._open[name] = stack.pop_all()
+        if previous:
+            await previous.aclose()
+
+    async def unload(self, name: str) -> None:
+        """Serve a model no more: new requests do not find it, and those that it has are answered first.
+
+        Raises:
+            ModelNotFoundError: It is not served.
+            ConfigurationError: It is the primary model.
+        """
+        if self.find(name).card.primary:
+            raise ConfigurationError(f"models.primary: {name} cannot be unloaded")
+        self.models = {other: model for other, model in self.models.items() if other != name}
+        self.names = _by_every_name(self.models)
+        await self._open.pop(name).aclose()
+        self._metrics.forget(name)
+
+    async def close(self) -> None:
+        """Unload every model, the last one first."""
+        while self._open:
+            _, stack = self._open.popitem()
+            await stack.aclose()
+
+    async def probe(self) -> None:
+        """Have every idle replica embed a short text: proof that does not queue."""
+        await asyncio.gather(*(model.pool.probe() for model in self.models.values()))
+
+    def gpu_memory(self, device: str) -> int:
+        """Bytes of a GPU's memory that all replicas on it hold."""
+        replicas = (replica for model in self.models.values() for replica in model.pool.replicas)
+        return sum(replica.gpu_memory or 0 for replica in replicas if replica.device == device)
 
     async def in_thread(self, work: Callable[[], Result]) -> Result:
         """Run a tokenizer's blocking work off the event loop."""
-        return await asyncio.get_running_loop().run_in_executor(self.threads, work)
-
-
-async def _probe(model: str, replica: Replica) -> None:
-    try:
-        await replica.probe()
-    except Exception as error:  # noqa: BLE001 - whatever an encoder raises
-        log.warning("replica still fails", model=model, device=replica.device, error=repr(error))
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
 
 @asynccontextmanager
@@ -124,17 +131,18 @@ async def open_engine(settings: Settings, metrics: Metrics) -> AsyncIterator[Eng
     Raises:
         ConfigurationError: A model or a device that is not there.
     """
-    async with AsyncExitStack() as stack:
-        threads = stack.enter_context(
-            ThreadPoolExecutor(settings.engine.tokenizer_threads, thread_name_prefix="tokenizer")
-        )
-        devices, gpu_name = await asyncio.to_thread(_devices, settings)
-        models: dict[str, ServedModel] = {}
-        for name in settings.models.served:
-            models[name] = await stack.enter_async_context(_open_model(name, settings, devices, metrics))
-        admission = Admission(settings.engine.queue_tokens)
-        metrics.admitted_tokens.set_function(lambda: admission.held)
-        yield Engine(models, _by_every_name(models), admission, threads, gpu_name)
+    devices = Devices() if settings.engine.encoder == "fake" else await find_devices()
+    with ThreadPoolExecutor(settings.engine.tokenizer_threads, thread_name_prefix="tokenizer") as threads:
+        engine = Engine(settings, metrics, devices, threads)
+        metrics.admitted_tokens.set_function(lambda: engine.admission.held)
+        for device in devices.names:
+            metrics.gpu_memory.labels(device).set_function(partial(engine.gpu_memory, device))
+        try:
+            for name in settings.models.served:
+                await engine.load(name)
+            yield engine
+        finally:
+            await engine.close()
 
 
 def _by_every_name(models: Mapping[str, ServedModel]) -> dict[str, ServedModel]:
@@ -146,44 +154,3 @@ def _by_every_name(models: Mapping[str, ServedModel]) -> dict[str, ServedModel]:
                     f"models: {alias!r} is a name of both {names[alias].name} and {model.name}"
                 )
     return names
-
-
-def _devices(settings: Settings) -> tuple[list[str], str | None]:
-    if settings.engine.encoder == "fake":
-        return ["cpu" for _ in settings.engine.devices], None
-    from embedsvc.engine import devices  # noqa: PLC0415 - torch takes seconds
-
-    return devices.resolve(settings.engine.devices), devices.gpu_name()
-
-
-@asynccontextmanager
-async def _open_model(
-    name: str, settings: Settings, devices: Sequence[str], metrics: Metrics
-) -> AsyncIterator[ServedModel]:
-    source = await asyncio.to_thread(open_source, name, settings)
-    async with AsyncExitStack() as stack:
-        replicas = [
-            await stack.enter_async_context(open_replica(source.build, device, source.tokenizer.extremes))
-            for device in devices
-        ]
-        limits = BatchLimits(settings.engine.batch_tokens, settings.engine.batch_texts, replicas[0].padded)
-        if (source.card.dimensions or 1) > replicas[0].dimensions:
-            raise ConfigurationError(
-                f'models.settings."{name}".dimensions: {name} has {replicas[0].dimensions} only'
-            )
-        batcher = await stack.enter_async_context(open_batcher(replicas, limits, metrics.engine(name)))
-        model = ServedModel(source.card, source.tokenizer, batcher)
-        _watch(model, replicas, metrics)
-        log.info("model loaded", model=name, revision=source.card.files.revision, devices=devices)
-        yield model
-
-
-def _watch(model: ServedModel, replicas: Sequence[Replica], metrics: Metrics) -> None:
-    metrics.model_ready.labels(model.name).set_function(lambda: model.ready)
-    for replica in replicas:
-        if replica.gpu_memory() is not None:
-            metrics.gpu_memory.labels(replica.device).set_function(partial(_memory, replica))
-
-
-def _memory(replica: Replica) -> float:
-    return replica.gpu_memory() or 0

@@ -1,76 +1,191 @@
-"""Replicas: one encoder, one device, one thread each."""
+"""The replicas of one model: started together, watched, and replaced when they are lost."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Protocol
 
-from embedsvc.engine.encoder import Encoder, EncoderFactory
+import structlog
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_exponential
+
+from embedsvc.engine.encoder import EncoderFactory
+from embedsvc.engine.replica import (
+    Replica,
+    ReplicaError,
+    ReplicaLostError,
+    ReplicaUnusableError,
+    open_replica,
+)
+from embedsvc.engine.worker import Order
 from embedsvc.errors import ConfigurationError
-from embedsvc.types import TokenSequence, Vectors
+from embedsvc.metrics import EngineMetrics
+from embedsvc.types import TokenSequence
+
+log = structlog.get_logger()
 
 PROBE = [[0] * 4]
 """A batch of one short text."""
 
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 30.0
+"""Seconds before a lost replica is started again: twice as long each time."""
 
-class Replica:
-    """An encoder that lives in a thread of its own.
+LONG_LIFE = 60.0
+"""After so many seconds a replica has proved itself: the next pause is the first again."""
+
+
+class Listener(Protocol):
+    """Who gives replicas their work."""
+
+    def joined(self, replica: Replica) -> None:
+        """A replica is ready."""
+
+    def left(self, replica: Replica) -> None:
+        """A replica is lost, and what it had under way has failed."""
+
+    def given_up(self) -> None:
+        """No replica works, and none could be started."""
+
+
+@dataclass(frozen=True, slots=True)
+class PoolSpec:
+    """What a pool is made of.
 
     Attributes:
-        device: Where it runs.
-        dimensions: The length of its vectors.
-        padded: See `Encoder.padded`.
-        healthy: False from a failed batch until the next that succeeds.
+        name: The model.
+        build: Makes an encoder for a device.
+        devices: One replica for each entry.
+        warm_up: A batch that every replica must be able to compute.
+        patience: Seconds before a batch is taken to hang; see `replica.HANGS`.
     """
 
-    def __init__(self, encoder: Encoder, thread: ThreadPoolExecutor) -> None:
-        self.device = encoder.device
-        self.dimensions = encoder.dimensions
-        self.padded = encoder.padded
-        self.healthy = True
-        self._encoder = encoder
-        self._thread = thread
+    name: str
+    build: EncoderFactory
+    devices: Sequence[str]
+    warm_up: Sequence[TokenSequence]
+    patience: float
 
-    async def encode(self, batch: Sequence[TokenSequence]) -> Vectors:
-        """Run one batch in the replica's thread. Raises whatever the encoder does."""
-        loop = asyncio.get_running_loop()
-        try:
-            vectors = await loop.run_in_executor(self._thread, self._encode, batch)
-        except Exception:
-            self.healthy = False
-            raise
-        self.healthy = True
-        return vectors
+
+class Pool:
+    """The replicas of one model.
+
+    Attributes:
+        spec: What it is made of.
+        replicas: Those that work.
+        hopeless: None works, and none could be started when it was last tried.
+        dimensions: The length of their vectors; 0 before the first has worked.
+        padded: See `Encoder.padded`.
+    """
+
+    def __init__(self, spec: PoolSpec, metrics: EngineMetrics) -> None:
+        self.spec = spec
+        self.replicas: list[Replica] = []
+        self.hopeless = False
+        self.dimensions = 0
+        self.padded = False
+        self._metrics = metrics
+        self._listener: Listener | None = None
+
+    def listen(self, listener: Listener) -> None:
+        """Tell someone of every replica, those that work already included."""
+        self._listener = listener
+        for replica in self.replicas:
+            listener.joined(replica)
 
     async def probe(self) -> None:
-        """Run one short text behind the batch under way. Raises whatever the encoder does."""
-        await self.encode(PROBE)
+        """Have every idle replica embed a short text. One that fails it is struck, one that hangs is lost."""
+        await asyncio.gather(*(self._probe(replica) for replica in self.replicas if replica.idle))
 
-    def _encode(self, batch: Sequence[TokenSequence]) -> Vectors:
-        vectors = self._encoder.encode(batch)
-        if vectors.shape != (len(batch), self.dimensions):
-            raise RuntimeError(f"the encoder made {vectors.shape} of {len(batch)} texts")
-        return vectors
+    async def _probe(self, replica: Replica) -> None:
+        try:
+            await replica.encode(PROBE)
+        except ReplicaError as error:
+            log.warning("probe failed", model=self.spec.name, device=replica.device, reason=str(error))
 
-    def gpu_memory(self) -> int | None:
-        """See `Encoder.gpu_memory`."""
-        return self._encoder.gpu_memory()
+    async def keep(self, device: str, started: asyncio.Future[None]) -> None:
+        """Keep one replica on a device, until cancelled.
+
+        Args:
+            device: Where.
+            started: Resolved when the first one is ready, or failed if it cannot be.
+        """
+        retrying = AsyncRetrying(
+            retry=retry_if_exception(lambda error: started.done() and isinstance(error, Exception)),
+            wait=wait_exponential(FIRST_PAUSE, LONGEST_PAUSE),
+            before_sleep=self._report,
+        )
+        try:
+            while True:
+                await retrying(self._live, device, started)
+        except Exception as error:  # noqa: BLE001 - who waits for the start tells it
+            started.set_exception(error)
+
+    async def _live(self, device: str, started: asyncio.Future[None]) -> None:
+        """Run one replica until it is lost. After a long life that is no failure to start."""
+        clock = asyncio.get_running_loop().time
+        async with open_replica(
+            Order(self.spec.build, device, self.spec.warm_up), self.spec.patience
+        ) as replica:
+            began = clock()
+            self._join(replica)
+            if not started.done():
+                started.set_result(None)
+            try:
+                await replica.serve()
+            except ReplicaLostError as error:
+                if clock() - began < LONG_LIFE:
+                    raise
+                self._count(error)
+            finally:
+                self._leave(replica)
+
+    def _join(self, replica: Replica) -> None:
+        self.dimensions, self.padded = replica.dimensions, replica.padded
+        self.replicas.append(replica)
+        self.hopeless = False
+        log.info("replica ready", model=self.spec.name, device=replica.device)
+        if self._listener:
+            self._listener.joined(replica)
+
+    def _leave(self, replica: Replica) -> None:
+        self.replicas.remove(replica)
+        if self._listener:
+            self._listener.left(replica)
+
+    def _report(self, attempt: RetryCallState) -> None:
+        """Before the next attempt: say why there is one, and send away who waits in vain."""
+        error = attempt.outcome.exception() if attempt.outcome else None
+        self._count(error)
+        if not isinstance(error, ReplicaLostError) and not self.replicas:
+            self.hopeless = True
+            if self._listener:
+                self._listener.given_up()
+
+    def _count(self, error: BaseException | None) -> None:
+        self._metrics.restarts.inc()
+        log.error("replica lost", model=self.spec.name, reason=str(error))
 
 
 @asynccontextmanager
-async def open_replica(
-    factory: EncoderFactory, device: str, warm_up: Sequence[TokenSequence]
-) -> AsyncIterator[Replica]:
-    """Load an encoder in a thread of its own and run a batch; the thread ends with the context.
+async def open_pool(spec: PoolSpec, metrics: EngineMetrics) -> AsyncIterator[Pool]:
+    """Start and keep the replicas of a model while the context is open.
 
     Raises:
-        ConfigurationError: It cannot be loaded, or cannot compute what it is there for.
+        ConfigurationError: One cannot be started.
     """
+    pool = Pool(spec, metrics)
     loop = asyncio.get_running_loop()
-    with ThreadPoolExecutor(1, thread_name_prefix=f"replica-{device}") as thread:
-        try:
-            replica = Replica(await loop.run_in_executor(thread, factory, device), thread)
-            await replica.encode(warm_up)
-        except (OSError, RuntimeError, IndexError, KeyError) as error:
-            raise ConfigurationError(f"a model cannot be used on {device}: {error!r}") from error
-        yield replica
+    started = [loop.create_future() for _ in spec.devices]
+    keeping = [
+        asyncio.create_task(pool.keep(device, first))
+        for device, first in zip(spec.devices, started, strict=True)
+    ]
+    try:
+        await asyncio.gather(*started)
+        yield pool
+    except ReplicaUnusableError as error:
+        raise ConfigurationError(f"the model {spec.name} cannot be used: {error}") from error
+    finally:
+        for task in keeping:
+            task.cancel()
+        await asyncio.wait(keeping)

@@ -1,191 +1,108 @@
 """The batching policy: which waiting texts go into the next batch. Pure and synchronous.
 
-Callers take turns by deficit round robin (Shreedhar and Varghese, 1995), counted in tokens: a caller
-of one short text waits for one turn of every other caller, however much the others have queued; and the
-requests of one caller take turns within its own. From what the turns yield, a window is kept sorted by
-length; each batch holds the text that has been in the window for longest and its neighbours in length, cut
-by the tokens that the encoder will really spend.
+Interactive work goes before bulk work, which is sure of a small share; within each, callers take turns.
+Batches are cut by the tokens that the encoder will really spend: in the order of the turns where it does
+not pad, from a window sorted by length where it does.
 """
 
-from bisect import insort
 from collections import deque
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
 from itertools import chain
-from typing import Generic, Protocol, TypeVar
+from typing import Generic
 
+from embedsvc.engine.limits import BatchLimits
+from embedsvc.engine.turns import Entry, Round
+from embedsvc.engine.window import LengthWindow
 
-class Waiting(Protocol):
-    """What the queue needs to know of an entry."""
+TURNS = 8
+"""How many callers' turns fill a batch."""
 
-    @property
-    def length(self) -> int:
-        """Tokens."""
-
-    @property
-    def caller(self) -> str:
-        """Whom fairness counts it for."""
-
-    @property
-    def dead(self) -> bool:
-        """Nobody waits for it any more: it takes no place in a batch."""
-
-
-Entry = TypeVar("Entry", bound=Waiting)
-
-
-@dataclass(frozen=True, slots=True)
-class BatchLimits:
-    """How large a batch may be.
-
-    Attributes:
-        tokens: What the encoder may spend. A single text of more is a batch of its own.
-        texts: How many texts it may hold.
-        padded: Whether the encoder spends the longest text's length on every text.
-    """
-
-    tokens: int
-    texts: int
-    padded: bool = True
-
-    def admits(self, count: int, total: int, longest: int) -> bool:
-        """Whether `count` texts of `total` tokens, the longest of `longest`, are a batch."""
-        spent = count * longest if self.padded else total
-        return count == 1 or (count <= self.texts and spent <= self.tokens)
-
-    def charge(self, length: int) -> int:
-        """What a turn pays for a text: its tokens, and no less than its place among the texts."""
-        return max(length, -(-self.tokens // self.texts))
-
-
-WINDOW_BATCHES = 2
-"""The window holds about this many batches: enough to find texts of like length, few enough to stay fair."""
-
-
-@dataclass(slots=True)
-class _Turns(Generic[Entry]):
-    """One caller's requests, which take turns too, and the tokens that it may still take in its own."""
-
-    requests: deque[deque[Entry]] = field(default_factory=deque)
-    deficit: int = 0
-
-    @property
-    def next(self) -> Entry:
-        """The entry whose turn it is."""
-        return self.requests[0][0]
-
-    def pop(self) -> Entry:
-        """Remove that entry, and give the turn to the next request."""
-        entry = self.requests[0].popleft()
-        self.requests.rotate(-1)
-        if not self.requests[-1]:
-            self.requests.pop()
-        return entry
+BULK_SHARE = 8
+"""Bulk work gets at least one token for so many of interactive work, however much of that waits."""
 
 
 class FairQueue(Generic[Entry]):
     """Waiting entries of all callers.
 
+    Args:
+        limits: How large a batch may be.
+
     Attributes:
-        tokens: Tokens that wait, those of dead entries counted until they are met.
+        limits: The same; may change at any time.
     """
 
     def __init__(self, limits: BatchLimits) -> None:
-        self._limits = limits
-        self._turns: dict[str, _Turns[Entry]] = {}
-        self._window: list[tuple[int, int, Entry]] = []  # (length, arrival, entry), sorted
-        self._arrivals = 0
-        self._window_tokens = 0
-        self.tokens = 0
+        self.limits = limits
+        turn = max(1, limits.tokens // TURNS)
+        self._interactive: Round[Entry] = Round(turn, limits.charge)
+        self._bulk: Round[Entry] = Round(turn, limits.charge)
+        self._owed = 0  # to bulk work, in parts of BULK_SHARE of a token
+        self._window: LengthWindow[Entry] = LengthWindow()
+        self._again: deque[Sequence[Entry]] = deque()
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that wait, those of dead entries counted until they are met."""
+        again = sum(entry.length for group in self._again for entry in group)
+        return self._interactive.tokens + self._bulk.tokens + self._window.tokens + again
 
     def __bool__(self) -> bool:
-        return bool(self._turns or self._window)
+        return self.tokens > 0
 
-    def add(self, entries: Iterable[Entry]) -> None:
+    def add(self, entries: Sequence[Entry]) -> None:
         """Queue the entries of one request, beside the others of the same caller."""
-        request = deque(entries)
-        if request:
-            self._turns.setdefault(request[0].caller, _Turns()).requests.append(request)
-            self.tokens += sum(entry.length for entry in request)
+        if entries:
+            (self._bulk if entries[0].bulk else self._interactive).add(entries)
+
+    def put_back(self, groups: Iterable[Sequence[Entry]]) -> None:
+        """Queue groups of entries that were taken once, each to be a batch again, before all others."""
+        self._again.extend(group for group in groups if group)
 
     def take(self) -> list[Entry]:
         """Remove and return the next batch; empty only where nothing alive waits."""
-        self._fill_window()
-        if not self._window:
-            return []
-        low, high = self._cut(min(range(len(self._window)), key=lambda at: self._window[at][1]))
-        batch = [entry for _, _, entry in self._window[low:high]]
-        del self._window[low:high]
-        taken = sum(entry.length for entry in batch)
-        self._window_tokens -= taken
-        self.tokens -= taken
-        return batch
+        while self._again:
+            if group := [entry for entry in self._again.popleft() if not entry.dead]:
+                return group
+        return self._take_sorted() if self.limits.padded else self._take_in_turn()
 
     def drain(self) -> list[Entry]:
         """Remove and return everything."""
-        entries = [entry for _, _, entry in self._window]
-        for turns in self._turns.values():
-            entries.extend(chain.from_iterable(turns.requests))
-        self._turns.clear()
-        self._window.clear()
-        self.tokens = self._window_tokens = 0
-        return entries
+        again = list(chain.from_iterable(self._again))
+        self._again.clear()
+        return [*again, *self._window.drain(), *self._interactive.drain(), *self._bulk.drain()]
 
-    def _fill_window(self) -> None:
-        self._drop_dead()
-        while self._turns and not self._window_is_full():
-            caller, turns = next(iter(self._turns.items()))
-            charge = self._limits.charge
-            if turns.deficit < charge(turns.next.length):
-                turns.deficit += max(self._limits.tokens, charge(turns.next.length))
-            while turns.requests and charge(turns.next.length) <= turns.deficit:
-                if self._window_is_full():
-                    return
-                self._admit(turns)
-            del self._turns[caller]
-            if turns.requests:
-                self._turns[caller] = turns  # to the end of the round
+    def _take_in_turn(self) -> list[Entry]:
+        batch: list[Entry] = []
+        total = longest = 0
+        while (turn := self._next()) is not None:
+            entry = turn[0]
+            total, longest = total + entry.length, max(longest, entry.length)
+            if not self.limits.admits(len(batch) + 1, total, longest):
+                break
+            batch.append(self._pop(turn[1]))
+        return batch
 
-    def _window_is_full(self) -> bool:
-        return (
-            self._window_tokens >= WINDOW_BATCHES * self._limits.tokens
-            or len(self._window) >= WINDOW_BATCHES * self._limits.texts
-        )
+    def _take_sorted(self) -> list[Entry]:
+        self._window.drop_dead()
+        while not self._window.is_full(self.limits) and (turn := self._next()) is not None:
+            self._window.add(self._pop(turn[1]))
+        return self._window.take(self.limits) if self._window else []
 
-    def _admit(self, turns: _Turns[Entry]) -> None:
-        entry = turns.pop()
-        if entry.dead:
-            self.tokens -= entry.length
-            return
-        turns.deficit -= self._limits.charge(entry.length)
-        self._arrivals += 1
-        insort(self._window, (entry.length, self._arrivals, entry))
-        self._window_tokens += entry.length
+    def _next(self) -> tuple[Entry, Round[Entry]] | None:
+        """The entry whose turn it is, and where it waits."""
+        interactive, bulk = self._interactive.next, self._bulk.next
+        if bulk is not None and (
+            interactive is None or self._owed >= BULK_SHARE * self.limits.charge(bulk.length)
+        ):
+            return bulk, self._bulk
+        return None if interactive is None else (interactive, self._interactive)
 
-    def _drop_dead(self) -> None:
-        dead = sum(length for length, _, entry in self._window if entry.dead)
-        if dead:
-            self._window = [item for item in self._window if not item[2].dead]
-            self._window_tokens -= dead
-            self.tokens -= dead
-
-    def _cut(self, oldest: int) -> tuple[int, int]:
-        """Widen [oldest, oldest + 1) over the nearest lengths while it is a batch."""
-        window, admits = self._window, self._limits.admits
-        low, high = oldest, oldest + 1
-        total = window[oldest][0]
-        while True:
-            shorter = window[low][0] - window[low - 1][0] if low > 0 else None
-            longer = window[high][0] - window[high - 1][0] if high < len(window) else None
-            if longer is not None and (shorter is None or longer <= shorter):
-                total += window[high][0]
-                if not admits(high + 1 - low, total, window[high][0]):
-                    return low, high
-                high += 1
-            elif shorter is not None:
-                total += window[low - 1][0]
-                if not admits(high - low + 1, total, window[high - 1][0]):
-                    return low, high
-                low -= 1
-            else:
-                return low, high
+    def _pop(self, waiting: Round[Entry]) -> Entry:
+        entry = waiting.pop()
+        cost = self.limits.charge(entry.length)
+        if waiting is self._bulk:
+            self._owed = max(0, self._owed - BULK_SHARE * cost)
+        else:
+            # Nothing is saved up while no bulk work waits.
+            self._owed = self._owed + cost if self._bulk.tokens else 0
+        return entry

@@ -1,18 +1,23 @@
 """engine: every served model, found by its names."""
 
+import asyncio
 import threading
+from pathlib import Path
 
 import pytest
-from gated_encoder import GatedEncoder
+from obedient_encoder import DIE, ObedientEncoder
 
 from embedsvc.config import EngineSettings, ModelOverrides, ModelSettings, Settings
 from embedsvc.engine import engine as module
+from embedsvc.engine.devices import Devices
 from embedsvc.engine.engine import open_engine
+from embedsvc.engine.replica import ReplicaLostError
 from embedsvc.engine.source import ModelSource, open_source
-from embedsvc.errors import ConfigurationError, ModelNotFoundError
+from embedsvc.errors import ConfigurationError, ModelNotFoundError, OverloadedError
 from embedsvc.metrics import Metrics
 from embedsvc.types import Caller
 
+ANYONE = Caller("anyone")
 MINI, BGE, GTE = "all-MiniLM-L6-v2", "bge-large-en-v1.5", "gte-large"
 
 
@@ -22,20 +27,15 @@ def settings(*, devices=("cpu",), **models):
 
 
 @pytest.fixture
-def encoders(monkeypatch):
-    """The encoders that a gated engine builds, in their order."""
-    built = []
+def obedient(monkeypatch):
+    """Engines that are opened have encoders that do as they are told."""
 
-    def build(device):
-        built.append(GatedEncoder(device))
-        return built[-1]
+    def source(name, chosen):
+        found = open_source(name, chosen)
+        return ModelSource(found.card, found.tokenizer, ObedientEncoder)
 
-    def gated(name, chosen):
-        source = open_source(name, chosen)
-        return ModelSource(source.card, source.tokenizer, build)
-
-    monkeypatch.setattr(module, "open_source", gated)
-    return built
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    monkeypatch.setattr(module, "open_source", source)
 
 
 async def test_models_are_served_in_the_order_of_the_configuration():
@@ -107,36 +107,123 @@ async def test_a_device_that_is_not_there_stops_the_start():
         await open_engine(chosen, Metrics()).__aenter__()
 
 
-async def test_there_is_a_replica_of_every_model_for_every_device(encoders):
-    async with open_engine(settings(devices=("cpu", "cpu")), Metrics()) as engine:
-        assert len(encoders) == 6
-        assert [model.devices for model in engine.models.values()] == [["cpu", "cpu"]] * 3
+async def test_there_is_a_replica_of_every_model_for_every_device(obedient):
+    async with open_engine(settings(devices=("cpu", "cpu"), also=()), Metrics()) as engine:
+        assert [model.devices for model in engine.models.values()] == [["cpu", "cpu"]] * 2
+        assert [len(model.pool.replicas) for model in engine.models.values()] == [2, 2]
         assert engine.primary.dimensions == 3
 
 
-async def test_readiness_follows_the_replicas_and_a_probe_brings_them_back(encoders):
+async def test_readiness_follows_the_replicas(obedient):
     metrics = Metrics()
     async with open_engine(settings(fallback="", also=()), metrics) as engine:
-        [encoder] = encoders
-        encoder.wrong = lambda batch: 1 / 0
-        [replica] = engine.primary.batcher.replicas
-        with pytest.raises(ZeroDivisionError):
-            await replica.encode([[1]])
-        assert not engine.primary.ready
-        assert metrics.registry.get_sample_value("embeddings_model_ready", {"model": MINI}) == 0
-        await engine.probe_failed()
-        assert not engine.primary.ready
-        encoder.wrong = None
-        await engine.probe_failed()
         assert engine.primary.ready
-        assert metrics.registry.get_sample_value("embeddings_model_ready", {"model": MINI}) == 1
+        [replica] = engine.primary.pool.replicas
+        with pytest.raises(ReplicaLostError):
+            await replica.encode([[DIE]])
+        assert not engine.primary.ready
+        assert shown(metrics, "embeddings_model_ready") == shown(metrics, "embeddings_replicas_ready") == 0
+        await engine.primary.batcher.submit([[5]], ANYONE)  # waits for the next replica
+        assert engine.primary.ready
+        assert shown(metrics, "embeddings_model_ready") == shown(metrics, "embeddings_replicas_ready") == 1
 
 
-async def test_a_probe_leaves_healthy_replicas_alone(encoders):
-    async with open_engine(settings(), Metrics()) as engine:
-        before = [list(encoder.batches) for encoder in encoders]
-        await engine.probe_failed()
-        assert [encoder.batches for encoder in encoders] == before
+async def test_a_probe_has_every_replica_prove_itself(obedient):
+    async with open_engine(settings(also=()), Metrics()) as engine:
+        paces = [replica.pace for model in engine.models.values() for replica in model.pool.replicas]
+        before = [len(pace) for pace in paces]
+        await engine.probe()
+        assert [len(pace) for pace in paces] == [count + 1 for count in before]
+
+
+def shown(metrics, name):
+    return metrics.registry.get_sample_value(name, {"model": MINI})
+
+
+async def asked_all_the_time(engine, name, over):
+    """The processes that answered one caller who never pauses."""
+    processes = []
+    while not over.is_set():
+        computed = await engine.find(name).batcher.submit([[5, 6]], ANYONE)
+        assert computed.vectors[0, :2].tolist() == [5, 11]
+        processes.append(computed.vectors[0, 2])
+    return processes
+
+
+async def test_a_model_is_replaced_under_load_and_no_request_fails(obedient):
+    async with open_engine(settings(also=()), Metrics()) as engine:
+        over, before = asyncio.Event(), engine.primary
+        callers = [asyncio.create_task(asked_all_the_time(engine, MINI, over)) for _ in range(8)]
+        await engine.load(MINI)
+        await engine.primary.batcher.submit([[1]], ANYONE)
+        over.set()
+        processes = {process for caller in callers for process in await caller}
+        assert engine.primary is not before
+        assert len(processes) == 2
+        assert list(engine.models) == [MINI, BGE]
+        assert (before.ready, engine.primary.ready) == (False, True)
+
+
+async def test_a_model_that_cannot_be_replaced_goes_on(obedient, monkeypatch):
+    async with open_engine(settings(also=()), Metrics()) as engine:
+        before = engine.primary
+
+        def gone(name, chosen):
+            raise ConfigurationError(f"models: {name} is nowhere")
+
+        monkeypatch.setattr(module, "open_source", gone)
+        with pytest.raises(ConfigurationError, match="is nowhere"):
+            await engine.load(MINI)
+        assert engine.primary is before
+        assert (await before.batcher.submit([[5]], ANYONE)).vectors[0, 0] == 5
+
+
+async def test_a_model_is_loaded_and_unloaded_while_others_serve(obedient):
+    metrics = Metrics()
+    async with open_engine(settings(fallback="", also=()), metrics) as engine:
+        over = asyncio.Event()
+        caller = asyncio.create_task(asked_all_the_time(engine, MINI, over))
+        await engine.load(GTE)
+        gte = engine.find("thenlper/gte-large")
+        asked = asyncio.create_task(gte.batcher.submit([[9]], ANYONE))
+        await asyncio.sleep(0)
+        await engine.unload(GTE)
+        assert (await asked).vectors[0, 0] == 9
+        with pytest.raises(ModelNotFoundError):
+            engine.find(GTE)
+        with pytest.raises(OverloadedError):
+            await gte.batcher.submit([[9]], ANYONE)
+        over.set()
+        assert len(set(await caller)) == 1
+    assert metrics.registry.get_sample_value("embeddings_model_ready", {"model": GTE}) is None
+
+
+async def test_the_primary_model_and_one_that_is_not_there_cannot_be_unloaded(obedient):
+    async with open_engine(settings(fallback="", also=()), Metrics()) as engine:
+        with pytest.raises(ConfigurationError, match="cannot be unloaded"):
+            await engine.unload("text-embedding-3-small")
+        with pytest.raises(ModelNotFoundError):
+            await engine.unload("gpt-4")
+        assert engine.primary.ready
+
+
+async def test_gpu_memory_is_that_of_all_replicas_on_the_gpu(obedient, monkeypatch):
+    async def two_gpus():
+        return Devices(["NVIDIA H200", "NVIDIA H200"])
+
+    monkeypatch.setattr(module, "find_devices", two_gpus)
+    chosen = Settings(
+        engine=EngineSettings(devices=("cuda:0", "cuda:0", "cpu")),
+        models=ModelSettings(primary=MINI, fallback=""),
+    )
+    metrics = Metrics()
+    async with open_engine(chosen, metrics) as engine:
+        assert engine.gpu_name == "NVIDIA H200"
+        values = [
+            metrics.registry.get_sample_value("embeddings_gpu_memory_bytes", {"device": device})
+            for device in ("cuda:0", "cuda:1")
+        ]
+    assert values == [14_000_000_000, 0]
 
 
 async def test_what_is_inside_is_shown():

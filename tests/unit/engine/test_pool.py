@@ -1,75 +1,136 @@
-"""pool: one encoder, one device, one thread."""
+"""pool: replicas are started together, watched, and replaced when they are lost."""
 
-import threading
+import asyncio
+from contextlib import asynccontextmanager
+from pathlib import Path
 
-import numpy as np
 import pytest
-from gated_encoder import GatedEncoder, expected
+from obedient_encoder import DIE, HANG, RAISE, ObedientEncoder, Unless
+from structlog.testing import capture_logs
 
-from embedsvc.engine.pool import PROBE, open_replica
+from embedsvc.engine.pool import PROBE, PoolSpec, open_pool
+from embedsvc.engine.replica import STRIKES, BatchFailedError, ReplicaLostError
+from embedsvc.errors import ConfigurationError
+from embedsvc.metrics import Metrics
 
-
-async def test_an_encoder_is_built_warmed_up_and_called_in_one_thread_of_its_own():
-    encoder, built_in = GatedEncoder(), []
-
-    def build(device):
-        built_in.append((device, threading.current_thread()))
-        return encoder
-
-    async with open_replica(build, "cpu", PROBE) as replica:
-        assert len(encoder.batches) == 1
-        await replica.encode([[1]])
-        await replica.encode([[2]])
-    [(device, thread)] = built_in
-    assert device == "cpu"
-    assert encoder.threads == {thread}
-    assert thread is not threading.main_thread()
-    assert not thread.is_alive()
+SECONDS = 20
 
 
-async def test_a_replica_answers_what_its_encoder_makes():
-    async with open_replica(GatedEncoder, "cuda:7", PROBE) as replica:
-        batch = [[1, 2], [3]]
-        np.testing.assert_array_equal(await replica.encode(batch), expected(batch))
-        assert (replica.device, replica.dimensions, replica.padded) == ("cuda:7", 3, False)
-        assert replica.gpu_memory() is None
+@pytest.fixture(autouse=True)
+def _importable(monkeypatch):
+    """The processes can import what builds their encoders."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
 
 
-async def test_a_model_that_does_not_load_is_fatal():
-    def build(device):
-        raise MemoryError(device)
+class Witness:
+    """A listener that remembers, and can be waited for."""
 
-    with pytest.raises(MemoryError, match="cpu"):
-        await open_replica(build, "cpu", PROBE).__aenter__()
+    def __init__(self):
+        self.events = asyncio.Queue()
 
+    def joined(self, replica):
+        self.events.put_nowait(("joined", replica))
 
-async def test_a_model_that_does_not_survive_its_warm_up_is_fatal():
-    encoder = GatedEncoder()
-    encoder.wrong = lambda batch: 1 / 0
-    with pytest.raises(ZeroDivisionError):
-        await open_replica(lambda device: encoder, "cpu", PROBE).__aenter__()
+    def left(self, replica):
+        self.events.put_nowait(("left", replica))
 
+    def given_up(self):
+        self.events.put_nowait(("given up", None))
 
-@pytest.mark.parametrize("shape", [(1, 3), (3, 3), (2, 2), (2, 4), (6,), (2, 3, 1)])
-async def test_vectors_of_another_shape_are_a_failure(shape):
-    encoder = GatedEncoder()
-    async with open_replica(lambda device: encoder, "cpu", PROBE) as replica:
-        encoder.wrong = lambda batch: np.zeros(shape, dtype=np.float32)
-        with pytest.raises(RuntimeError, match="of 2 texts"):
-            await replica.encode([[1], [2]])
+    async def next(self, what):
+        event, replica = await asyncio.wait_for(self.events.get(), SECONDS)
+        assert event == what
+        return replica
 
 
-async def test_a_replica_is_unhealthy_from_a_failure_until_the_next_success():
-    encoder = GatedEncoder()
-    async with open_replica(lambda device: encoder, "cpu", PROBE) as replica:
-        assert replica.healthy
-        encoder.wrong = lambda batch: 1 / 0
-        with pytest.raises(ZeroDivisionError):
-            await replica.encode([[1]])
-        assert not replica.healthy
-        with pytest.raises(ZeroDivisionError):
-            await replica.probe()
-        assert not replica.healthy
-        encoder.wrong = None
-        await replica.probe()
-        assert replica.healthy
+@asynccontextmanager
+async def pooling(build=ObedientEncoder, devices=("cpu",), patience=0.5, metrics=None):
+    spec = PoolSpec("m", build, devices, PROBE, patience)
+    witness = Witness()
+    async with open_pool(spec, (metrics or Metrics()).engine("m")) as pool:
+        pool.listen(witness)
+        yield pool, witness
+
+
+async def test_there_is_a_replica_for_every_device_and_listeners_hear_of_all():
+    async with pooling(devices=("cpu", "cpu", "cuda:0")) as (pool, witness):
+        heard = [await witness.next("joined") for _ in range(3)]
+        assert sorted(replica.device for replica in heard) == ["cpu", "cpu", "cuda:0"]
+        assert heard == pool.replicas
+        assert (pool.dimensions, pool.padded) == (3, False)
+        processes = [(await replica.encode([[1]])).vectors[0, 2] for replica in heard]
+        assert len(set(processes)) == 3
+
+
+@pytest.mark.parametrize("command", [DIE, HANG])
+async def test_a_replica_that_is_lost_is_replaced_and_counted(command):
+    metrics = Metrics()
+    with capture_logs() as logs:
+        await _lose_one(command, metrics)
+    assert metrics.registry.get_sample_value("embeddings_replica_restarts_total", {"model": "m"}) == 1
+    assert [entry["event"] for entry in logs] == ["replica ready", "replica lost", "replica ready"]
+
+
+async def _lose_one(command, metrics):
+    async with pooling(metrics=metrics) as (pool, witness):
+        first = await witness.next("joined")
+        with pytest.raises(ReplicaLostError):
+            await first.encode([[command]])
+        assert await witness.next("left") is first
+        second = await witness.next("joined")
+        assert pool.replicas == [second]
+        assert (await second.encode([[7]])).vectors[0, 0] == 7
+
+
+async def test_a_replica_that_only_fails_is_replaced():
+    async with pooling() as (_, witness):
+        first = await witness.next("joined")
+        for _ in range(STRIKES):
+            with pytest.raises(BatchFailedError):
+                await first.encode([[RAISE]])
+        assert await witness.next("left") is first
+        assert (await (await witness.next("joined")).encode([[7]])).vectors[0, 0] == 7
+
+
+async def test_the_others_work_on_while_one_is_replaced():
+    async with pooling(devices=("cpu", "cpu")) as (_, witness):
+        first, second = await witness.next("joined"), await witness.next("joined")
+        with pytest.raises(ReplicaLostError):
+            await first.encode([[DIE]])
+        assert (await second.encode([[7]])).vectors[0, 0] == 7
+
+
+async def test_a_replica_that_cannot_be_started_again_is_tried_until_it_can_and_nobody_waits_for_it(tmp_path):
+    broken = tmp_path / "broken"
+    async with pooling(Unless(broken)) as (pool, witness):
+        first = await witness.next("joined")
+        broken.write_text("something")
+        with pytest.raises(ReplicaLostError):
+            await first.encode([[DIE]])
+        await witness.next("left")
+        await witness.next("given up")
+        assert pool.hopeless
+        broken.unlink()
+        while (event := await asyncio.wait_for(witness.events.get(), SECONDS))[0] == "given up":
+            pass
+        assert event[0] == "joined"
+        assert not pool.hopeless
+
+
+async def test_a_model_that_cannot_be_used_stops_the_start(tmp_path):
+    (tmp_path / "broken").write_text("something")
+    with pytest.raises(ConfigurationError, match=r"m cannot be used: .*something is wrong with the weights"):
+        await pooling(Unless(tmp_path / "broken"), devices=("cpu", "cpu")).__aenter__()
+
+
+async def test_a_probe_goes_to_idle_replicas_and_finds_the_one_that_hangs():
+    async with pooling() as (pool, witness):
+        first = await witness.next("joined")
+        await pool.probe()
+        assert pool.replicas == [first]
+        busy = asyncio.create_task(first.encode([[HANG]]))
+        await asyncio.sleep(0)
+        await pool.probe()  # does not wait for what is under way
+        assert not busy.done()
+        with pytest.raises(ReplicaLostError):
+            await busy

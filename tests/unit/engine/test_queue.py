@@ -1,43 +1,36 @@
-"""queue: conservation, limits, fairness and exact accounting, over many random loads."""
+"""queue: conservation, bounds, fairness, priorities and accounting, over any load that hypothesis finds."""
 
 import random
 from collections import Counter
 from dataclasses import dataclass
+from itertools import pairwise
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from embedsvc.engine.queue import WINDOW_BATCHES, BatchLimits, FairQueue
-
-SEEDS = range(10)
-LIMITS = [
-    BatchLimits(tokens, texts, padded)
-    for tokens, texts in [(1024, 256), (64, 32), (16, 32), (1, 1)]
-    for padded in (True, False)
-]
-LENGTHS = {
-    "any": lambda chance: chance.randint(1, 512),
-    "short": lambda chance: chance.randint(3, 20),
-    "extremes": lambda chance: chance.choice([1, 512]),
-    "awkward": lambda chance: chance.choice([3, 513, 700]),
-    "too long": lambda chance: chance.choice([5, 2000]),
-}
+from embedsvc.engine.limits import BatchLimits
+from embedsvc.engine.queue import BULK_SHARE, TURNS, FairQueue
+from embedsvc.engine.window import WINDOW_BATCHES
 
 
 @dataclass(eq=False)
 class Text:
     length: int
     caller: str = "a"
+    bulk: bool = False
     dead: bool = False
+    deadline: float | None = None
 
 
-def texts(*lengths, caller="a"):
-    return [Text(length, caller) for length in lengths]
+def texts(*lengths, caller="a", bulk=False):
+    return [Text(length, caller, bulk) for length in lengths]
 
 
 def take_all(queue):
     batches = []
-    while queue:
-        batches.append(queue.take())
+    while batch := queue.take():
+        batches.append(batch)
     return batches
 
 
@@ -47,61 +40,56 @@ def within(limits, batch):
     return len(batch) == 1 or (spent <= limits.tokens and len(batch) <= limits.texts)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("limits", LIMITS, ids=str)
-def test_nothing_is_lost_taken_twice_over_the_limits_or_miscounted(limits, seed):
-    chance, queue = random.Random(seed), FairQueue(limits)
-    alive, taken = [], []
-    for _ in range(150):
-        if chance.random() < 0.5:
-            length = chance.choice(list(LENGTHS.values()))
-            added = [Text(length(chance), chance.choice("abcde")) for _ in range(chance.randint(1, 8))]
-            alive += added
+LIMITS = st.builds(
+    BatchLimits, st.sampled_from([1, 16, 64, 1024]), st.sampled_from([1, 4, 32, 256]), st.booleans()
+)
+LENGTH = st.one_of(st.integers(1, 20), st.integers(1, 700), st.sampled_from([1, 512, 513, 2000]))
+REQUEST = st.tuples(st.lists(LENGTH, max_size=12), st.sampled_from("abcd"), st.booleans())
+STEP = st.one_of(
+    REQUEST.map(lambda request: ("add", request)),
+    st.tuples(st.just("take"), st.none()),
+    st.tuples(st.just("put back"), st.integers(0, 40)),
+    st.tuples(st.just("die"), st.integers(0, 40)),
+)
+
+
+@given(LIMITS, st.lists(STEP, max_size=60))
+def test_whatever_happens_every_living_text_comes_out_once_within_bounds_and_counted(limits, steps):
+    queue, alive, out = FairQueue(limits), [], []
+    for step, value in steps:
+        if step == "add":
+            lengths, caller, bulk = value
+            added = texts(*lengths, caller=caller, bulk=bulk)
             queue.add(added)
-        else:
+            alive += added
+        elif step == "take":
             batch = queue.take()
             assert not batch or within(limits, batch)
-            taken += batch
-        waiting = sum(text.length for text in alive) - sum(text.length for text in taken)
-        assert queue.tokens == waiting
-    for batch in take_all(queue):
-        assert within(limits, batch)
-        taken += batch
-    assert Counter(map(id, taken)) == Counter(map(id, alive))
+            assert not any(text.dead for text in batch)
+            out += batch
+        elif step == "put back":
+            group, out = out[value:], out[:value]
+            queue.put_back([group[::2], group[1::2]])
+        elif alive:
+            alive[value % len(alive)].dead = alive[value % len(alive)] not in out
+    taken = [text for batch in take_all(queue) for text in batch]
+    assert Counter(map(id, out + taken)) == Counter(id(text) for text in alive if not text.dead)
     assert queue.tokens == 0
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_dead_texts_take_no_place_and_are_not_counted_once_met(seed):
-    chance, queue = random.Random(seed), FairQueue(BatchLimits(64, 32))
-    everyone, taken = [], []
-    for _ in range(100):
-        added = [Text(chance.randint(1, 80), chance.choice("abc")) for _ in range(chance.randint(1, 6))]
-        everyone += added
+@given(LIMITS, st.lists(REQUEST, max_size=20), st.integers(0, 10))
+def test_tokens_are_those_of_what_waits_and_draining_gives_back_all_of_it(limits, requests, takes):
+    queue, waiting = FairQueue(limits), []
+    for lengths, caller, bulk in requests:
+        added = texts(*lengths, caller=caller, bulk=bulk)
         queue.add(added)
-        for text in chance.sample(everyone, k=min(4, len(everyone))):
-            text.dead = text not in taken
-        batch = queue.take()
-        assert not any(text.dead for text in batch)
-        taken += batch
-    for batch in take_all(queue):
-        assert not any(text.dead for text in batch)
-        taken += batch
-    assert {id(text) for text in taken} == {id(text) for text in everyone if not text.dead}
-    assert len(taken) == len({id(text) for text in taken})
-    assert queue.tokens == 0
-
-
-def test_a_queue_of_the_dead_gives_no_batch_and_is_empty_then():
-    queue = FairQueue(BatchLimits(64, 32))
-    waiting = texts(*[5] * 50)
-    queue.add(waiting)
-    queue.take()
-    for text in waiting:
-        text.dead = True
-    assert queue.take() == []
-    assert not queue
-    assert queue.tokens == 0
+        waiting += added
+    for _ in range(takes):
+        for text in queue.take():
+            waiting.remove(text)
+        assert queue.tokens == sum(text.length for text in waiting)
+    assert Counter(map(id, queue.drain())) == Counter(map(id, waiting))
+    assert (queue.tokens, queue.drain(), queue.take()) == (0, [], [])
 
 
 def test_an_empty_queue_gives_no_batch():
@@ -119,23 +107,18 @@ def test_a_text_over_the_limit_is_a_batch_of_its_own(padded):
     assert [65] in batches
 
 
-def test_what_fits_into_one_batch_is_one_batch():
-    queue = FairQueue(BatchLimits(64, 32))
-    queue.add(texts(8, 1, 3, 8, 8, 2, 5, 8))
-    assert len(queue.take()) == 8
-    assert not queue
-
-
-def test_one_caller_s_texts_of_one_length_come_in_order():
-    queue = FairQueue(BatchLimits(64, 32, padded=False))
-    waiting = texts(*[16] * 40)
+@given(st.lists(st.integers(1, 60), min_size=1, max_size=200))
+def test_without_padding_one_caller_s_texts_come_in_order_and_no_batch_could_take_the_next(lengths):
+    limits = BatchLimits(64, 32, padded=False)
+    queue, waiting = FairQueue(limits), texts(*lengths)
     queue.add(waiting)
     batches = take_all(queue)
     assert [text for batch in batches for text in batch] == waiting
-    assert {len(batch) for batch in batches} == {4}
+    for batch, following in pairwise(batches):
+        assert not within(limits, [*batch, following[0]])
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", range(10))
 def test_padded_batches_group_like_lengths(seed):
     chance = random.Random(seed)
     queue = FairQueue(BatchLimits(1024, 256))
@@ -146,30 +129,29 @@ def test_padded_batches_group_like_lengths(seed):
     assert spent < 1.25 * sum(lengths) < spent_in_order
 
 
-@pytest.mark.parametrize("padded", [True, False])
-@pytest.mark.parametrize("others", [1, 3, 10])
-@pytest.mark.parametrize("lengths", LENGTHS)
-@pytest.mark.parametrize("shape", [(1024, 256), (64, 32), (4096, 32)], ids=str)
+@given(
+    st.sampled_from([BatchLimits(256, 64), BatchLimits(64, 32), BatchLimits(256, 64, padded=False)]),
+    st.lists(LENGTH, min_size=1, max_size=8),
+    st.integers(1, 10),
+    st.integers(0, 10),
+)
 def test_a_short_text_waits_for_a_turn_of_every_other_caller_however_much_they_queued(
-    shape, lengths, others, padded
+    limits, lengths, others, before
 ):
-    waits = [_batches_before_served(BatchLimits(*shape, padded), lengths, others, seed) for seed in range(3)]
-    # A turn is a batch's worth, which awkward lengths spread over three; then the window is drained.
-    assert max(waits) <= 3 * (others + WINDOW_BATCHES)
-
-
-def _batches_before_served(limits, lengths, others, seed):
-    chance, queue = random.Random(seed), FairQueue(limits)
-    for _ in range(1200):
-        queue.add(Text(LENGTHS[lengths](chance), f"bulk-{number}") for number in range(others))
-    for _ in range(chance.randrange(10)):
+    queue = FairQueue(limits)
+    for number in range(others):
+        queue.add(texts(*(lengths * 200), caller=f"long-{number}"))
+    for _ in range(before):
         queue.take()
-    text = Text(chance.randint(3, 12), "interactive")
+    text = Text(5, "short")
     queue.add([text])
-    count = 1
-    while text not in queue.take():
-        count += 1
-    return count
+    waited = 0
+    while text not in (batch := queue.take()):
+        waited += sum(other.length if not limits.padded else max(t.length for t in batch) for other in batch)
+    # A turn ends with the text that it cannot pay for in full.
+    turn = limits.tokens // TURNS + max(map(limits.charge, lengths))
+    window = WINDOW_BATCHES * max(limits.tokens, *lengths) if limits.padded else 0
+    assert waited <= 3 * (others * turn + window + max(lengths))
 
 
 @pytest.mark.parametrize("padded", [True, False])
@@ -184,16 +166,47 @@ def test_callers_with_much_to_do_share_by_tokens_not_by_texts(padded):
     assert served["long"] == pytest.approx(served["short"], rel=0.1)
 
 
-def test_draining_gives_back_everything_that_was_not_taken():
-    queue = FairQueue(BatchLimits(64, 32))
-    waiting = texts(*range(1, 60)) + texts(*range(1, 60), caller="b")
-    queue.add(waiting)
-    taken = queue.take()
-    drained = queue.drain()
-    assert {id(text) for text in taken + drained} == {id(text) for text in waiting}
-    assert len(taken) + len(drained) == len(waiting)
-    assert not queue
-    assert (queue.tokens, queue.drain(), queue.take()) == (0, [], [])
+def test_a_million_waiting_texts_of_one_caller_let_another_s_into_the_next_batch():
+    queue = FairQueue(BatchLimits(1024, 256, padded=False))
+    queue.add(texts(*[100] * 20_000, caller="stream"))
+    queue.take()
+    [text] = texts(5, caller="one")
+    queue.add([text])
+    assert text in queue.take()
+
+
+def test_interactive_work_goes_first_and_bulk_work_has_its_share():
+    queue = FairQueue(BatchLimits(1024, 256, padded=False))
+    queue.add(texts(*[16] * 10_000, caller="batch job", bulk=True))
+    queue.add(texts(*[16] * 10_000, caller="person"))
+    served = Counter()
+    while sum(served.values()) < 50_000:
+        for text in queue.take():
+            served[text.bulk] += text.length
+    assert served[False] / served[True] == pytest.approx(BULK_SHARE, rel=0.05)
+
+
+def test_bulk_work_alone_has_everything_and_saves_nothing_up():
+    queue = FairQueue(BatchLimits(64, 32, padded=False))
+    queue.add(texts(*[16] * 100, caller="person"))
+    for _ in range(20):
+        queue.take()
+    queue.add(texts(*[16] * 8, bulk=True))
+    assert not any(text.bulk for text in queue.take())
+    queue.drain()
+    queue.add(texts(*[16] * 8, bulk=True))
+    assert [len(batch) for batch in take_all(queue)] == [4, 4]
+
+
+def test_what_is_put_back_is_taken_first_in_its_groups_and_without_its_dead():
+    queue = FairQueue(BatchLimits(64, 32, padded=False))
+    queue.add(texts(8, 8))
+    first, second, third = texts(1, 2, 3)
+    queue.put_back([[first, second], [third], []])
+    second.dead = True
+    assert queue.tokens == 22
+    assert [queue.take(), queue.take()] == [[first], [third]]
+    assert len(queue.take()) == 2
 
 
 @pytest.mark.parametrize(

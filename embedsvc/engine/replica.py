@@ -1,0 +1,273 @@
+"""The server's side of a replica: a process that computes batches, watched for hanging and dying."""
+
+import asyncio
+import json
+import pickle
+import socket
+import sys
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+
+import numpy as np
+import structlog
+
+from embedsvc.engine.pace import Pace
+from embedsvc.engine.wire import Answer, Kind, encode_batch, read_answer
+from embedsvc.engine.worker import Order
+from embedsvc.types import TokenSequence, Vectors
+
+log = structlog.get_logger()
+
+STRIKES = 5
+"""Batches that fail in a row before a replica is taken for broken."""
+
+HANGS = 10
+"""A batch hangs that takes so many times longer than the slowest of late would have, and `patience` more."""
+
+BUFFER = 1 << 20
+"""Bytes of answers that are read ahead."""
+
+
+class ReplicaError(Exception):
+    """Something is wrong with a replica, or with what it was given."""
+
+
+class BatchFailedError(ReplicaError):
+    """The encoder raised; the message has its traceback.
+
+    Attributes:
+        last: Whether the replica is given up for it.
+    """
+
+    def __init__(self, message: str, *, last: bool = False) -> None:
+        super().__init__(message)
+        self.last = last
+
+
+class ReplicaExhaustedError(ReplicaError):
+    """Memory ran out: a smaller batch may fit."""
+
+
+class ReplicaLostError(ReplicaError):
+    """The process died, hung, or failed too often."""
+
+
+class ReplicaUnusableError(ReplicaError):
+    """The encoder cannot be built, or cannot compute its warm-up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A batch's vectors.
+
+    Attributes:
+        vectors: Float32 of shape [texts, dimensions].
+        seconds: What the encoder took.
+    """
+
+    vectors: Vectors
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Pending:
+    texts: int
+    tokens: int
+    answer: asyncio.Future[Encoded]
+
+
+class Replica:
+    """An encoder in a process of its own. Batches are computed in the order they come in.
+
+    Args:
+        order: What the process is.
+        ready: What it said when it was.
+        process: The process.
+        streams: The way to it.
+        patience: See `HANGS`; seconds.
+
+    Attributes:
+        device: Where it runs.
+        dimensions: The length of its vectors.
+        padded: See `Encoder.padded`.
+        depth: Batches that it works on at once.
+        pace: How fast it has been.
+        gpu_memory: Bytes of its device's memory that it holds; None without a GPU.
+    """
+
+    def __init__(
+        self,
+        order: Order,
+        ready: Answer,
+        process: Process,
+        streams: tuple[asyncio.StreamReader, asyncio.StreamWriter],
+        patience: float,
+    ) -> None:
+        what = json.loads(bytes(ready.payload))
+        self.device = order.device
+        self.dimensions: int = what["dimensions"]
+        self.padded: bool = what["padded"]
+        self.depth: int = what["depth"]
+        self.pace = Pace()
+        self.pace.record(sum(map(len, order.warm_up)), ready.seconds)
+        self.gpu_memory = ready.gpu_memory
+        self._process = process
+        self._reader, self._writer = streams
+        self._patience = patience
+        self._pending: deque[_Pending] = deque()
+        self._watchdog: asyncio.TimerHandle | None = None
+        self._fault = ""
+        self._strikes = 0
+
+    @property
+    def idle(self) -> bool:
+        """Whether it has nothing to do."""
+        return not self._pending
+
+    async def encode(self, batch: Sequence[TokenSequence]) -> Encoded:
+        """Compute a batch.
+
+        Raises:
+            BatchFailedError: The encoder raised.
+            ReplicaExhaustedError: Memory ran out.
+            ReplicaLostError: There is no process any more.
+        """
+        if self._writer.is_closing():
+            raise ReplicaLostError(self._fault)
+        pending = _Pending(len(batch), sum(map(len, batch)), asyncio.get_running_loop().create_future())
+        self._pending.append(pending)
+        if len(self._pending) == 1:
+            self._watch()
+        self._writer.write(encode_batch(batch))
+        return await pending.answer
+
+    async def serve(self) -> None:
+        """Hand out answers until the process is gone.
+
+        Raises:
+            ReplicaLostError: It is; whatever was under way fails with the same.
+        """
+        try:
+            while True:
+                self._take(await read_answer(self._reader))
+        except (asyncio.IncompleteReadError, ConnectionError):
+            self._fault = self._fault or f"its process ended, status {await self._process.wait()}"
+            raise ReplicaLostError(self._fault) from None
+        finally:
+            self._fault = self._fault or "it was closed"
+            self._writer.close()
+            self._unwatch()
+            for pending in self._pending:
+                _resolve(pending.answer, ReplicaLostError(self._fault))
+            self._pending.clear()
+
+    def _take(self, answer: Answer) -> None:
+        self._unwatch()
+        pending = self._pending.popleft()
+        self.gpu_memory = answer.gpu_memory if answer.kind is Kind.VECTORS else self.gpu_memory
+        _resolve(pending.answer, self._judge(answer, pending))
+        if self._pending:
+            self._watch()
+
+    def _judge(self, answer: Answer, pending: _Pending) -> Encoded | ReplicaError:
+        if answer.kind is Kind.VECTORS:
+            self._strikes = 0
+            self.pace.record(pending.tokens, answer.seconds)
+            vectors = np.frombuffer(answer.payload, np.float32).reshape(pending.texts, self.dimensions)
+            return Encoded(vectors, answer.seconds)
+        message = bytes(answer.payload).decode(errors="replace")
+        if answer.kind is Kind.EXHAUSTED:
+            return ReplicaExhaustedError(message)
+        self._strikes += 1
+        if self._strikes >= STRIKES:
+            self._kill(f"{STRIKES} batches failed in a row")
+        return BatchFailedError(message, last=self._strikes >= STRIKES)
+
+    def _watch(self) -> None:
+        """Start to wait for the batch that is first now."""
+        allowed = self._patience + HANGS * self.pace.at_worst(self._pending[0].tokens)
+        fault = f"a batch took longer than {allowed:.1f} s"
+        self._watchdog = asyncio.get_running_loop().call_later(allowed, self._kill, fault)
+
+    def _unwatch(self) -> None:
+        if self._watchdog is not None:
+            self._watchdog.cancel()
+
+    def _kill(self, fault: str) -> None:
+        self._fault = fault
+        with suppress(ProcessLookupError):  # it has ended by itself
+            self._process.kill()
+
+
+def _resolve(future: asyncio.Future[Encoded], result: Encoded | ReplicaError) -> None:
+    if future.done():  # whoever asked has gone
+        return
+    if isinstance(result, ReplicaError):
+        future.set_exception(result)
+    else:
+        future.set_result(result)
+
+
+@asynccontextmanager
+async def open_replica(order: Order, patience: float) -> AsyncIterator[Replica]:
+    """Start a process, load and warm up its encoder; the process ends with the context.
+
+    Args:
+        order: What the process is to be.
+        patience: See `HANGS`; seconds.
+
+    Raises:
+        ReplicaUnusableError: The encoder cannot be built, or cannot compute its warm-up.
+    """
+    ours, theirs = socket.socketpair()
+    with theirs:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "embedsvc.engine.worker", str(theirs.fileno())),
+            pass_fds=[theirs.fileno()],
+            stdin=DEVNULL,
+            stdout=PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            start_new_session=True,  # a Ctrl-C is for the server, which then drains
+        )
+    relaying = asyncio.create_task(_relay(process, order.device))
+    streams = await asyncio.open_connection(sock=ours, limit=BUFFER)
+    try:
+        streams[1].write(pickle.dumps(order))
+        yield Replica(order, await _first_answer(streams[0], process), process, streams, patience)
+    finally:
+        streams[1].close()
+        await _end(process)
+        await relaying
+
+
+async def _first_answer(reader: asyncio.StreamReader, process: Process) -> Answer:
+    try:
+        answer = await read_answer(reader)
+    except (asyncio.IncompleteReadError, ConnectionError):
+        raise ReplicaUnusableError(f"its process ended, status {await process.wait()}") from None
+    if answer.kind is Kind.UNUSABLE:
+        raise ReplicaUnusableError(bytes(answer.payload).decode())
+    return answer
+
+
+async def _relay(process: Process, device: str) -> None:
+    """Put what libraries write in the process into the log, which is JSON."""
+    output = process.stdout
+    while output is not None and (chunk := await output.read(BUFFER)):
+        if text := chunk.decode(errors="replace").strip():
+            log.warning("replica wrote", device=device, text=text)
+
+
+END_SECONDS = 5
+"""What a process gets to notice that it is not needed any more."""
+
+
+async def _end(process: Process) -> None:
+    try:
+        await asyncio.wait_for(process.wait(), END_SECONDS)
+    except TimeoutError:
+        process.kill()
+        await process.wait()

@@ -1,0 +1,157 @@
+"""Which batch goes to which replica, and when: the queue, the pace and the loads. Pure and synchronous.
+
+A batch is formed when a replica is free, never by waiting for company: an idle replica starts at once, a busy
+one lets the next batch grow. Only a batch that can grow no further is made ahead.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Generic, TypeVar
+
+from embedsvc.engine.limits import BatchLimits
+from embedsvc.engine.pace import Pace
+from embedsvc.engine.queue import FairQueue
+from embedsvc.engine.turns import Entry
+
+AHEAD = 1
+"""Batches that are made ready for a busy replica."""
+
+RECOVERY = 64
+"""After the replica's memory ran out, every batch that succeeds gives back one part in so many."""
+
+Replica = TypeVar("Replica")
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment(Generic[Entry, Replica]):
+    """A batch for a replica."""
+
+    replica: Replica
+    batch: Sequence[Entry]
+    tokens: int
+
+
+@dataclass(slots=True)
+class _Load:
+    """What a replica has to do.
+
+    Attributes:
+        depth: Batches that it can work on at once.
+    """
+
+    depth: int
+    batches: int = 0
+    tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Decision(Generic[Entry, Replica]):
+    """What `Scheduler.next` decided.
+
+    Attributes:
+        assignment: What to run now, if anything.
+        late: Entries that cannot make their deadline: to be failed.
+    """
+
+    assignment: Assignment[Entry, Replica] | None
+    late: Sequence[Entry] = field(default_factory=tuple)
+
+
+class Scheduler(Generic[Entry, Replica]):
+    """Waiting entries on one side, replicas on the other.
+
+    Args:
+        limits: How large a batch may be.
+
+    Attributes:
+        queue: What waits.
+        pace: How fast batches have been.
+    """
+
+    def __init__(self, limits: BatchLimits) -> None:
+        self.queue: FairQueue[Entry] = FairQueue(limits)
+        self.pace = Pace()
+        self._limits = limits
+        self._loads: dict[Replica, _Load] = {}
+
+    @property
+    def replicas(self) -> Iterable[Replica]:
+        """Who takes part."""
+        return self._loads.keys()
+
+    def join(self, replica: Replica, depth: int) -> None:
+        """Let a replica take part."""
+        self._loads[replica] = _Load(depth)
+
+    def leave(self, replica: Replica) -> None:
+        """Give a replica nothing more."""
+        self._loads.pop(replica, None)
+
+    def next(self, now: float) -> Decision[Entry, Replica]:
+        """Decide what runs now; to be called until there is no assignment.
+
+        Args:
+            now: The time, on the clock of the deadlines.
+        """
+        late: list[Entry] = []
+        replica = self._free()
+        while replica is not None and (taken := self.queue.take()):
+            batch = self._sort_out(taken, now, late)
+            if batch:
+                return Decision(self._assign(replica, batch), late)
+        return Decision(None, late)
+
+    def finish(self, done: Assignment[Entry, Replica], seconds: float | None) -> None:
+        """Note that a batch has ended; `seconds` is what it took if it succeeded."""
+        load = self._loads.get(done.replica)
+        if load is not None:
+            load.batches -= 1
+            load.tokens -= done.tokens
+        if seconds is not None:
+            self.pace.record(done.tokens, seconds)
+            self._resize(self.queue.limits.tokens + self._limits.tokens // RECOVERY)
+
+    def halve(self, failed: Assignment[Entry, Replica]) -> None:
+        """Put a batch back in halves."""
+        middle = len(failed.batch) // 2
+        self.queue.put_back([failed.batch[:middle], failed.batch[middle:]])
+
+    def shrink(self, failed: Assignment[Entry, Replica]) -> None:
+        """Put a batch back in halves, and make smaller ones from now on: memory ran out."""
+        self.halve(failed)
+        self._resize(failed.tokens // 2)
+
+    def _resize(self, tokens: int) -> None:
+        wanted = max(1, min(self._limits.tokens, tokens))
+        if wanted != self.queue.limits.tokens:
+            self.queue.limits = replace(self._limits, tokens=wanted)
+
+    def _free(self) -> Replica | None:
+        """Of the replicas with room, the one with the fewest tokens under way."""
+        ahead = AHEAD if self.queue.tokens >= self.queue.limits.tokens else 0
+        room = [
+            (load.tokens, at, replica)
+            for at, (replica, load) in enumerate(self._loads.items())
+            if load.batches < (load.depth + ahead if ahead else 1)
+        ]
+        return min(room)[2] if room else None
+
+    def _sort_out(self, taken: Sequence[Entry], now: float, late: list[Entry]) -> list[Entry]:
+        """Split what can make its deadline from what can't: a text waits for all before it in the batch."""
+        batch: list[Entry] = []
+        tokens = 0
+        for entry in taken:
+            tokens += entry.length
+            if entry.deadline is not None and now + self.pace.at_best(tokens) >= entry.deadline:
+                tokens -= entry.length
+                late.append(entry)
+                self.pace.doubt()
+            else:
+                batch.append(entry)
+        return batch
+
+    def _assign(self, replica: Replica, batch: Sequence[Entry]) -> Assignment[Entry, Replica]:
+        load, tokens = self._loads[replica], sum(entry.length for entry in batch)
+        load.batches += 1
+        load.tokens += tokens
+        return Assignment(replica, batch, tokens)

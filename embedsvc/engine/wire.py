@@ -1,0 +1,92 @@
+"""What a replica's process and the server say to each other: frames over a socket pair.
+
+A batch is a head, the length of each text and the ids of all; an answer is a head and its payload. All
+numbers are little-endian, as every machine is that torch runs on.
+"""
+
+from asyncio import StreamReader
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from itertools import chain, pairwise
+from struct import Struct
+from typing import BinaryIO, cast
+
+import numpy as np
+
+from embedsvc.types import TokenSequence
+
+BATCH = Struct("<II")  # texts, tokens
+ANSWER = Struct("<Bxxxxxxxqqd")  # kind, bytes of payload, bytes of GPU memory or -1, seconds
+ID = np.dtype("<i4")
+
+
+class Kind(IntEnum):
+    """What an answer's payload is."""
+
+    VECTORS = 0
+    """Float32 [texts, dimensions]."""
+    READY = 1
+    """JSON: what the encoder is. The first answer, to no batch."""
+    FAILED = 2
+    """Text: how the encoder failed."""
+    EXHAUSTED = 3
+    """Text: how its memory ran out."""
+    UNUSABLE = 4
+    """Text: why there is no encoder. The first answer, and the last."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came of a batch.
+
+    Attributes:
+        kind: What the payload is.
+        payload: The vectors or the message.
+        seconds: What the encoder took.
+        gpu_memory: Bytes of its device's memory that the replica holds; None without a GPU.
+    """
+
+    kind: Kind
+    payload: bytes | memoryview
+    seconds: float = 0.0
+    gpu_memory: int | None = None
+
+
+def encode_batch(batch: Sequence[TokenSequence]) -> bytes:
+    """Frame a batch."""
+    lengths = np.fromiter(map(len, batch), ID, len(batch))
+    tokens = int(lengths.sum())
+    ids = np.fromiter(chain.from_iterable(batch), ID, tokens)
+    return BATCH.pack(len(batch), tokens) + lengths.tobytes() + ids.tobytes()
+
+
+def read_batch(file: BinaryIO) -> list[TokenSequence] | None:
+    """Read a batch, waiting for it; None at the end of the file."""
+    head = file.read(BATCH.size)
+    if len(head) < BATCH.size:
+        return None
+    texts, tokens = BATCH.unpack(head)
+    numbers = np.frombuffer(file.read((texts + tokens) * ID.itemsize), ID)
+    ids, ends = numbers[texts:], np.cumsum(numbers[:texts]).tolist()
+    # Views, which encoders take as well as lists.
+    return [cast("TokenSequence", ids[start:end]) for start, end in pairwise([0, *ends])]
+
+
+def write_answer(file: BinaryIO, answer: Answer) -> None:
+    """Write an answer."""
+    memory = -1 if answer.gpu_memory is None else answer.gpu_memory
+    file.write(ANSWER.pack(answer.kind, len(answer.payload), memory, answer.seconds))
+    file.write(answer.payload)
+    file.flush()
+
+
+async def read_answer(reader: StreamReader) -> Answer:
+    """Read an answer.
+
+    Raises:
+        asyncio.IncompleteReadError: The other side is gone.
+    """
+    kind, size, memory, seconds = ANSWER.unpack(await reader.readexactly(ANSWER.size))
+    payload = await reader.readexactly(size)
+    return Answer(Kind(kind), payload, seconds, None if memory < 0 else memory)

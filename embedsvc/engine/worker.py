@@ -1,0 +1,137 @@
+"""A replica's process: builds an encoder, then computes one batch after the other until the server is gone.
+
+A process of its own can be killed when it hangs and replaced when it dies, and it takes no turns with the
+event loop. `replica.py` is the server's side.
+"""
+
+import ctypes
+import faulthandler
+import json
+import pickle
+import signal
+import socket
+import sys
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from queue import Queue
+from threading import Thread
+from typing import BinaryIO, cast
+
+import numpy as np
+
+from embedsvc.engine.encoder import Encoder, EncoderFactory, PipelinedEncoder
+from embedsvc.engine.memory import is_out_of_memory
+from embedsvc.engine.wire import Answer, Kind, read_batch, write_answer
+from embedsvc.types import TokenSequence, Vectors
+
+DIE_WITH_PARENT = 1
+"""prctl(2): PR_SET_PDEATHSIG."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a process is to be.
+
+    Attributes:
+        build: Makes the encoder.
+        device: Where it runs.
+        warm_up: A batch that it must be able to compute.
+    """
+
+    build: EncoderFactory
+    device: str
+    warm_up: Sequence[TokenSequence]
+
+
+def main() -> None:
+    """Serve the socket whose number is the argument."""
+    faulthandler.enable()
+    _die_with_the_server()
+    with socket.socket(fileno=int(sys.argv[1])) as connection, connection.makefile("rwb") as file:
+        channel = cast("BinaryIO", file)
+        order: Order = pickle.load(channel)  # noqa: S301 - from the server, over a socket pair
+        try:
+            encoder = order.build(order.device)
+            seconds = _warm_up(encoder, order.warm_up)
+        except Exception as error:  # noqa: BLE001 - whatever a model does; the server says it
+            write_answer(channel, Answer(Kind.UNUSABLE, repr(error).encode()))
+            return
+        write_answer(channel, Answer(Kind.READY, _describe(encoder), seconds, encoder.gpu_memory()))
+        if isinstance(encoder, PipelinedEncoder):
+            _serve_pipelined(encoder, channel)
+        else:
+            _serve(encoder, channel)
+
+
+def _die_with_the_server() -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(DIE_WITH_PARENT, signal.SIGKILL)
+
+
+def _warm_up(encoder: Encoder, batch: Sequence[TokenSequence]) -> float:
+    began = time.perf_counter()
+    _check(encoder.encode(batch), batch, encoder)
+    return time.perf_counter() - began
+
+
+def _describe(encoder: Encoder) -> bytes:
+    depth = encoder.depth if isinstance(encoder, PipelinedEncoder) else 1
+    what = {"dimensions": encoder.dimensions, "padded": encoder.padded, "depth": depth}
+    return json.dumps(what).encode()
+
+
+def _serve(encoder: Encoder, channel: BinaryIO) -> None:
+    while (batch := read_batch(channel)) is not None:
+        write_answer(channel, _compute(encoder, batch, partial(encoder.encode, batch)))
+
+
+def _serve_pipelined(encoder: PipelinedEncoder, channel: BinaryIO) -> None:
+    """Launch batches in this thread, and collect their vectors in another, in their order."""
+    under_way: Queue[Callable[[], Answer] | None] = Queue(max(1, encoder.depth - 1))
+    collecting = Thread(target=_collect, args=(under_way, channel), daemon=True)
+    collecting.start()
+    while (batch := read_batch(channel)) is not None:
+        under_way.put(_launch(encoder, batch))
+    under_way.put(None)
+    collecting.join()
+
+
+def _launch(encoder: PipelinedEncoder, batch: Sequence[TokenSequence]) -> Callable[[], Answer]:
+    try:
+        collect = encoder.launch(batch)
+    except Exception as error:  # noqa: BLE001 - whatever an encoder does; the server logs it
+        return partial(_failure, error)
+    return partial(_compute, encoder, batch, collect)
+
+
+def _collect(under_way: "Queue[Callable[[], Answer] | None]", channel: BinaryIO) -> None:
+    while (finish := under_way.get()) is not None:
+        write_answer(channel, finish())
+
+
+def _compute(encoder: Encoder, batch: Sequence[TokenSequence], work: Callable[[], Vectors]) -> Answer:
+    began = time.perf_counter()
+    try:
+        vectors = _check(work(), batch, encoder)
+    except Exception as error:  # noqa: BLE001 - whatever an encoder does; the server logs it
+        return _failure(error)
+    payload = np.ascontiguousarray(vectors, np.float32).data.cast("B")
+    return Answer(Kind.VECTORS, payload, time.perf_counter() - began, encoder.gpu_memory())
+
+
+def _failure(error: Exception) -> Answer:
+    kind = Kind.EXHAUSTED if is_out_of_memory(error) else Kind.FAILED
+    return Answer(kind, "".join(traceback.format_exception(error)).encode())
+
+
+def _check(vectors: Vectors, batch: Sequence[TokenSequence], encoder: Encoder) -> Vectors:
+    if vectors.shape != (len(batch), encoder.dimensions):
+        raise RuntimeError(f"the encoder made {vectors.shape} of {len(batch)} texts")
+    return vectors
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+"""An encoder that does what the first id of a text says: for tests of replicas in their own processes."""
+
+import ctypes
+import os
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+RAISE, HANG, DIE, CRASH, EXHAUST, MISCOUNT, MUTTER = range(1000, 1007)
+
+
+class ObedientEncoder:
+    """Makes [first id, sum of ids, process id] of each text."""
+
+    dimensions = 3
+    padded = False
+
+    def __init__(self, device="cpu"):
+        self.device = device
+
+    def encode(self, batch):
+        for text in batch:
+            self._obey(int(text[0]))
+        rows = [[text[0], sum(text), os.getpid()] for text in batch]
+        return np.array(rows[1:] if batch[0][0] == MISCOUNT else rows, dtype=np.float32)
+
+    def _obey(self, command):
+        match command:
+            case 1000:
+                raise ValueError("as it was told")
+            case 1001:
+                time.sleep(600)
+            case 1002:
+                os._exit(3)
+            case 1003:
+                ctypes.string_at(0)
+            case 1004:
+                raise MemoryError("CUDA out of memory")
+            case 1006:
+                sys.stderr.write("a library's warning\n")
+
+    def gpu_memory(self):
+        return 7_000_000_000 if self.device.startswith("cuda") else None
+
+
+class DeepEncoder(ObedientEncoder):
+    """The same, with two batches under way."""
+
+    depth = 2
+
+    def launch(self, batch):
+        if batch[0][0] == RAISE:
+            raise ValueError("at the launch")
+        return lambda: self.encode(batch)
+
+
+@dataclass(frozen=True)
+class Unless:
+    """Builds an encoder unless a file is there; then fails, or makes one that fails its warm-up."""
+
+    path: Path
+
+    def __call__(self, device):
+        if self.path.exists():
+            raise OSError(f"{self.path.read_text()} is wrong with the weights")
+        return ObedientEncoder(device)

@@ -1,0 +1,195 @@
+"""replica and worker: an encoder in a process of its own, whatever becomes of it."""
+
+import asyncio
+import os
+import signal
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from obedient_encoder import CRASH, DIE, EXHAUST, HANG, MISCOUNT, MUTTER, RAISE, DeepEncoder, ObedientEncoder
+from structlog.testing import capture_logs
+
+from embedsvc.engine.replica import (
+    STRIKES,
+    BatchFailedError,
+    ReplicaExhaustedError,
+    ReplicaLostError,
+    ReplicaUnusableError,
+    open_replica,
+)
+from embedsvc.engine.worker import Order
+
+SECONDS = 20
+PATIENCE = 0.5
+
+
+@pytest.fixture(autouse=True)
+def _importable(monkeypatch):
+    """The processes can import what builds their encoders."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+
+
+@asynccontextmanager
+async def serving(build=ObedientEncoder, device="cpu", patience=SECONDS):
+    """A replica whose answers are handed out, and the task that does it."""
+    async with open_replica(Order(build, device, [[1, 2, 3]]), patience) as replica:
+        task = asyncio.create_task(replica.serve())
+        try:
+            yield replica, task
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+
+
+async def process_of(replica):
+    return int((await replica.encode([[5]])).vectors[0, 2])
+
+
+def runs(process):
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+async def test_a_replica_computes_in_a_process_of_its_own_that_ends_with_it():
+    async with serving() as (replica, _):
+        result = await replica.encode([[1, 2], [30]])
+        np.testing.assert_array_equal(result.vectors[:, :2], [[1, 3], [30, 30]])
+        assert result.vectors.dtype == np.float32
+        assert result.seconds >= 0
+        process = await process_of(replica)
+        assert process != os.getpid()
+    assert not runs(process)
+
+
+async def test_it_says_what_its_encoder_is():
+    async with serving(device="cuda:7") as (replica, _):
+        assert (replica.device, replica.dimensions, replica.padded, replica.depth) == ("cuda:7", 3, False, 1)
+        assert replica.gpu_memory == 7_000_000_000
+    async with serving(DeepEncoder) as (replica, _):
+        assert (replica.depth, replica.gpu_memory) == (2, None)
+
+
+@pytest.mark.parametrize("build", [ObedientEncoder, DeepEncoder])
+async def test_batches_that_are_sent_ahead_are_answered_in_order(build):
+    async with serving(build) as (replica, _):
+        batches = [[[number, 1]] * number for number in range(1, 20)]
+        results = await asyncio.gather(*(replica.encode(batch) for batch in batches))
+        for number, result in enumerate(results, start=1):
+            assert result.vectors[:, 1].tolist() == [number + 1] * number
+        assert replica.idle
+
+
+@pytest.mark.parametrize("build", [ObedientEncoder, DeepEncoder])
+async def test_a_batch_that_fails_is_told_with_its_traceback_and_the_next_works(build):
+    async with serving(build) as (replica, _):
+        with pytest.raises(BatchFailedError, match="ValueError") as caught:
+            await replica.encode([[RAISE]])
+        assert "Traceback" in str(caught.value)
+        assert not caught.value.last
+        assert (await replica.encode([[1]])).vectors[0, 0] == 1
+
+
+async def test_vectors_that_do_not_match_the_texts_are_a_failure():
+    async with serving() as (replica, _):
+        with pytest.raises(BatchFailedError, match=r"made \(1, 3\) of 2 texts"):
+            await replica.encode([[MISCOUNT], [2]])
+
+
+async def test_memory_that_runs_out_is_told_as_such_and_is_no_strike():
+    async with serving() as (replica, task):
+        for _ in range(2 * STRIKES):
+            with pytest.raises(ReplicaExhaustedError):
+                await replica.encode([[EXHAUST]])
+        assert not task.done()
+
+
+async def test_a_replica_that_only_fails_is_given_up():
+    async with serving() as (replica, task):
+        outcomes = []
+        for _ in range(STRIKES):
+            with pytest.raises(BatchFailedError) as caught:
+                await replica.encode([[RAISE]])
+            outcomes.append(caught.value.last)
+        assert outcomes == [False] * (STRIKES - 1) + [True]
+        with pytest.raises(ReplicaLostError, match="failed in a row"):
+            await asyncio.wait_for(task, SECONDS)
+
+
+async def test_one_success_clears_the_strikes():
+    async with serving() as (replica, task):
+        for _ in range(2 * STRIKES):
+            with pytest.raises(BatchFailedError):
+                await replica.encode([[RAISE]])
+            await replica.encode([[1]])
+        assert not task.done()
+
+
+@pytest.mark.parametrize(
+    ("command", "reason"), [(DIE, "status 3"), (CRASH, f"status -{signal.SIGSEGV:d}"), (HANG, "longer than")]
+)
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+async def test_a_process_that_dies_crashes_or_hangs_fails_what_it_had_and_is_lost(command, reason):
+    async with serving(patience=PATIENCE) as (replica, task):
+        process = await process_of(replica)
+        asked = [asyncio.create_task(replica.encode([[number]])) for number in (command, 2, 3)]
+        with pytest.raises(ReplicaLostError, match=reason):
+            await asyncio.wait_for(task, SECONDS)
+        for one in asked:
+            with pytest.raises(ReplicaLostError, match=reason):
+                await asyncio.wait_for(one, SECONDS)
+        with pytest.raises(ReplicaLostError, match=reason):
+            await replica.encode([[4]])
+    assert not runs(process)
+
+
+async def test_the_time_that_a_batch_waits_for_another_does_not_count_as_hanging():
+    async with serving(patience=SECONDS) as (replica, task):
+        first = asyncio.create_task(replica.encode([[1]]))
+        await replica.encode([[2]])
+        await first
+        assert replica._watchdog.cancelled()
+        assert not task.done()
+
+
+async def test_who_leaves_does_not_take_the_answers_of_others_with_him():
+    async with serving() as (replica, _):
+        gone = asyncio.create_task(replica.encode([[1]]))
+        stays = asyncio.create_task(replica.encode([[2]]))
+        await asyncio.sleep(0)
+        gone.cancel()
+        assert (await asyncio.wait_for(stays, SECONDS)).vectors[0, 0] == 2
+
+
+async def test_what_libraries_write_is_in_the_log():
+    with capture_logs() as logs:
+        async with serving() as (replica, _):
+            await replica.encode([[MUTTER]])
+    [entry] = [entry for entry in logs if entry["event"] == "replica wrote"]
+    assert entry["text"] == "a library's warning"
+
+
+def refuse(device):
+    raise RuntimeError(f"no such weights on {device}")
+
+
+def die_at_once(device):
+    os._exit(9)
+
+
+@pytest.mark.parametrize(
+    ("build", "warm_up", "reason"),
+    [
+        (refuse, [[1]], "no such weights on cpu"),
+        (die_at_once, [[1]], "status 9"),
+        (ObedientEncoder, [[RAISE]], "as it was told"),
+    ],
+    ids=["cannot be built", "dies", "fails its warm-up"],
+)
+async def test_an_encoder_that_cannot_be_used_is_told(build, warm_up, reason):
+    with pytest.raises(ReplicaUnusableError, match=reason):
+        await open_replica(Order(build, "cpu", warm_up), SECONDS).__aenter__()

@@ -1,0 +1,222 @@
+"""schedule: a simulated clock, replicas of any speed, and loads that hypothesis finds."""
+
+from collections import Counter
+from dataclasses import dataclass
+from heapq import heappop, heappush
+from itertools import count
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from test_queue import LIMITS, REQUEST, Text, texts, within
+
+from embedsvc.engine.limits import BatchLimits
+from embedsvc.engine.schedule import RECOVERY, Scheduler
+
+SECONDS_A_TOKEN = 0.001
+
+
+@dataclass
+class Simulation:
+    """Replicas that take a while for each token, on a clock of their own.
+
+    Attributes:
+        ended: When each text was computed.
+    """
+
+    scheduler: Scheduler
+    speeds: dict[str, float]
+    depth: int = 1
+
+    def __post_init__(self):
+        self.now, self.ended, self.late, self.batches = 0.0, {}, [], []
+        self._events, self._order = [], count()
+        self._free_at = dict.fromkeys(self.speeds, 0.0)
+        for replica in self.speeds:
+            self.scheduler.join(replica, self.depth)
+
+    def at(self, when, request):
+        heappush(self._events, (when, next(self._order), "arrive", request))
+
+    def run(self):
+        while self._events:
+            self.now, _, what, value = heappop(self._events)
+            if what == "arrive":
+                self.scheduler.queue.add(value)
+            else:
+                assignment, seconds = value
+                self.scheduler.finish(assignment, seconds)
+                self.ended |= {id(text): self.now for text in assignment.batch}
+            self._dispatch()
+
+    def _dispatch(self):
+        while True:
+            decision = self.scheduler.next(self.now)
+            self.late += decision.late
+            if decision.assignment is None:
+                return
+            self._start(decision.assignment)
+
+    def _start(self, assignment):
+        self.batches.append(assignment)
+        seconds = assignment.tokens * self.speeds[assignment.replica]
+        end = max(self.now, self._free_at[assignment.replica]) + seconds
+        self._free_at[assignment.replica] = end
+        heappush(self._events, (end, next(self._order), "end", (assignment, seconds)))
+
+
+ARRIVALS = st.lists(st.tuples(st.floats(0, 5), REQUEST), max_size=40)
+SPEEDS = st.lists(st.sampled_from([0.0005, 0.001, 0.004]), min_size=1, max_size=3).map(
+    lambda speeds: {f"cuda:{at}": speed for at, speed in enumerate(speeds)}
+)
+
+
+@given(LIMITS, ARRIVALS, SPEEDS, st.sampled_from([1, 2]))
+def test_everything_is_computed_once_within_bounds_however_it_arrives(limits, arrivals, speeds, depth):
+    simulation, everything = Simulation(Scheduler(limits), speeds, depth), []
+    for when, (lengths, caller, bulk) in arrivals:
+        request = texts(*lengths, caller=caller, bulk=bulk)
+        everything += request
+        simulation.at(when, request)
+    simulation.run()
+    assert Counter(id(text) for one in simulation.batches for text in one.batch) == Counter(
+        map(id, everything)
+    )
+    assert all(within(limits, one.batch) for one in simulation.batches)
+    assert simulation.late == []
+
+
+@given(ARRIVALS, st.floats(0.01, 10), SPEEDS)
+def test_what_has_a_deadline_is_computed_or_given_back_and_nothing_is_begun_after_it(
+    arrivals, patience, speeds
+):
+    simulation, everything = Simulation(Scheduler(BatchLimits(64, 32, padded=False)), speeds), []
+    for when, (lengths, caller, bulk) in arrivals:
+        request = [Text(length, caller, bulk, deadline=when + patience) for length in lengths]
+        everything += request
+        simulation.at(when, request)
+    simulation.run()
+    assert len(simulation.late) + len(simulation.ended) == len(everything)
+    assert not {id(text) for text in simulation.late} & simulation.ended.keys()
+
+
+@given(ARRIVALS, SPEEDS)
+def test_no_replica_idles_while_work_waits(arrivals, speeds):
+    scheduler = Scheduler(BatchLimits(64, 32, padded=False))
+    simulation = Simulation(scheduler, speeds)
+    for when, (lengths, caller, bulk) in arrivals:
+        simulation.at(when, texts(*lengths, caller=caller, bulk=bulk))
+    dispatch = simulation._dispatch
+
+    def checked():
+        dispatch()
+        idle = any(load.batches == 0 for load in scheduler._loads.values())
+        assert not (idle and scheduler.queue)
+
+    simulation._dispatch = checked
+    simulation.run()
+
+
+@pytest.mark.parametrize("bulk", [True, False])
+def test_a_caller_of_one_text_beside_a_million_waits_for_three_batches_at_most(bulk):
+    """The one under way, the one made ahead, and its own."""
+    limits = BatchLimits(1024, 256, padded=False)
+    simulation = Simulation(Scheduler(limits), {"cpu": SECONDS_A_TOKEN})
+    simulation.at(0, texts(*[64] * 15_625, caller="stream", bulk=bulk))
+    waits = []
+    for second in range(1, 100):
+        [text] = request = texts(5, caller="one")
+        simulation.at(second * 7.7, request)
+        waits.append((second * 7.7, text))
+    simulation.run()
+    longest = max(simulation.ended[id(text)] - when for when, text in waits)
+    assert longest <= 3 * limits.tokens * SECONDS_A_TOKEN
+
+
+def test_of_free_replicas_the_one_with_the_fewest_tokens_under_way_is_given_the_batch():
+    scheduler = Scheduler(BatchLimits(64, 32, padded=False))
+    for replica in ("a", "b", "c"):
+        scheduler.join(replica, depth=1)
+    scheduler.queue.add(texts(*[32] * 20))
+    chosen = [scheduler.next(0).assignment for _ in range(3)]
+    assert [one.replica for one in chosen] == ["a", "b", "c"]
+    scheduler.finish(chosen[1], 0.1)
+    assert scheduler.next(0).assignment.replica == "b"
+
+
+def test_an_idle_replica_starts_at_once_and_a_busy_one_lets_the_batch_grow():
+    scheduler = Scheduler(BatchLimits(64, 32, padded=False))
+    scheduler.join("cpu", depth=2)
+    scheduler.queue.add(texts(5))
+    first = scheduler.next(0).assignment
+    assert first.tokens == 5
+    for length in (5, 6):
+        scheduler.queue.add(texts(length))
+        assert scheduler.next(0).assignment is None
+    scheduler.finish(first, 0.1)
+    assert scheduler.next(0).assignment.tokens == 11
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_full_batches_are_made_for_what_a_replica_works_on_at_once_and_one_ahead(depth):
+    scheduler = Scheduler(BatchLimits(64, 32, padded=False))
+    scheduler.join("cpu", depth)
+    scheduler.queue.add(texts(*[32] * 20))
+    made = 0
+    while scheduler.next(0).assignment:
+        made += 1
+    assert made == depth + 1
+
+
+def test_a_deadline_that_its_batch_would_miss_is_late_and_others_take_its_place():
+    scheduler = Scheduler(BatchLimits(64, 32, padded=False))
+    scheduler.join("cpu", depth=1)
+    scheduler.pace.record(tokens=10, seconds=1.0)
+    hurried, calm = Text(20, deadline=1.0), Text(20, deadline=3.0)
+    scheduler.queue.add([hurried, calm])
+    decision = scheduler.next(0.0)
+    assert decision.late == [hurried]
+    assert decision.assignment.batch == [calm]
+
+
+def test_work_refused_for_being_slow_is_tried_again_in_the_end():
+    scheduler = Scheduler(BatchLimits(64, 32, padded=False))
+    scheduler.join("cpu", depth=1)
+    for _ in range(100):
+        scheduler.pace.record(tokens=1, seconds=60.0)
+    refused = 0
+    while True:
+        scheduler.queue.add([Text(1, deadline=1.0)])
+        if scheduler.next(0.0).assignment:
+            break
+        refused += 1
+    assert 0 < refused <= 20
+
+
+def test_after_memory_ran_out_batches_are_half_as_large_and_grow_back():
+    scheduler = Scheduler(BatchLimits(64, 32, padded=False))
+    scheduler.join("cpu", depth=1)
+    scheduler.queue.add(texts(*[8] * 8))
+    failed = scheduler.next(0).assignment
+    scheduler.shrink(failed)
+    scheduler.finish(failed, None)
+    assert scheduler.queue.limits.tokens == 32
+    for _ in range(RECOVERY):
+        again = scheduler.next(0).assignment
+        assert again.tokens <= 64
+        scheduler.finish(again, 0.1)
+        scheduler.queue.add(texts(8))
+    assert scheduler.queue.limits.tokens == 64
+
+
+def test_a_replica_that_has_left_is_given_nothing_and_what_it_had_may_end():
+    scheduler = Scheduler(BatchLimits(64, 32, padded=False))
+    scheduler.join("cpu", depth=1)
+    scheduler.queue.add(texts(8))
+    under_way = scheduler.next(0).assignment
+    scheduler.leave("cpu")
+    scheduler.halve(under_way)
+    scheduler.finish(under_way, None)
+    assert scheduler.next(0).assignment is None
+    scheduler.join("cuda:0", depth=1)
+    assert scheduler.next(0).assignment.batch == under_way.batch
