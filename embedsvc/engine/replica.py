@@ -233,14 +233,31 @@ async def open_replica(order: Order, patience: float) -> AsyncIterator[Replica]:
             start_new_session=True,  # a Ctrl-C is for the server, which then drains
         )
     relaying = asyncio.create_task(_relay(process, order.device))
-    streams = await asyncio.open_connection(sock=ours, limit=BUFFER)
     try:
-        streams[1].write(pickle.dumps(order))
-        yield Replica(order, await _first_answer(streams[0], process), process, streams, patience)
+        async with _streams(ours) as streams:
+            streams[1].write(pickle.dumps(order))
+            yield Replica(order, await _first_answer(streams[0], process), process, streams, patience)
     finally:
-        streams[1].close()
-        await _end(process)
-        await relaying
+        ending = asyncio.create_task(_end(process, relaying))
+        try:
+            await asyncio.shield(ending)
+        except asyncio.CancelledError:
+            await ending  # or the process would stay
+            raise
+
+
+@asynccontextmanager
+async def _streams(
+    connection: socket.socket,
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    with connection:
+        reader, writer = await asyncio.open_connection(sock=connection, limit=BUFFER)
+        try:
+            yield reader, writer
+        finally:
+            writer.close()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
 
 
 async def _first_answer(reader: asyncio.StreamReader, process: Process) -> Answer:
@@ -265,9 +282,11 @@ END_SECONDS = 5
 """What a process gets to notice that it is not needed any more."""
 
 
-async def _end(process: Process) -> None:
+async def _end(process: Process, relaying: asyncio.Task[None]) -> None:
     try:
-        await asyncio.wait_for(process.wait(), END_SECONDS)
+        async with asyncio.timeout(END_SECONDS):  # wait_for of Python 3.11 may swallow a cancellation
+            await process.wait()
     except TimeoutError:
         process.kill()
         await process.wait()
+    await relaying
