@@ -53,7 +53,8 @@ class Embedder:
     ) -> Embeddings:
         clock = asyncio.get_running_loop().time
         started = clock()
-        prepared = await self._engine.in_thread(partial(self._prepare, request, model))
+        cost = sum(map(len, request.inputs))
+        prepared = await self._engine.offload.run(partial(self._prepare, request, model), cost)
         took = clock() - started
         errors = {at: item for at, item in enumerate(prepared) if isinstance(item, EmbedsvcError)}
         if errors and not request.allow_partial:

@@ -2,7 +2,9 @@
 
 import logging
 import sys
+from collections.abc import Callable
 
+import orjson
 import structlog
 
 from embedsvc.config import LogSettings
@@ -22,9 +24,9 @@ def configure(settings: LogSettings) -> None:
     ]
     renderer = structlog.processors.JSONRenderer()
     structlog.configure(
-        processors=[*shared, renderer],
+        processors=[*shared, structlog.processors.JSONRenderer(serializer=_dumps)],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.BytesLoggerFactory(sys.stderr.buffer),
         cache_logger_on_first_use=True,
     )
     formatter = structlog.stdlib.ProcessorFormatter(
@@ -34,3 +36,8 @@ def configure(settings: LogSettings) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(formatter)
     logging.basicConfig(handlers=[handler], level=max(level, logging.WARNING), force=True)
+
+
+def _dumps(event: object, default: Callable[[object], object]) -> bytes:
+    """As json.dumps does, in a fifth of the time: every call is a line."""
+    return orjson.dumps(event, default)

@@ -63,7 +63,8 @@ class OpenAIService:
     async def _read(self, message: pb.CreateEmbeddingRequest) -> EmbedRequest:
         """Read a request; one that is large, off the event loop."""
         read = partial(requests.decode, message, self._settings.limits)
-        return read() if message.ByteSize() <= LARGE_BYTES else await self._engine.in_thread(read)
+        size = message.ByteSize()
+        return read() if size <= LARGE_BYTES else await self._engine.offload.run(read, size)
 
     async def list_models(self, _request: pb.ListOpenAIModelsRequest, _context: Context) -> HttpBody:
         """`GET /v1/models`."""

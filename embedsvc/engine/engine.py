@@ -1,21 +1,19 @@
 """The models that are served, found by their names; loaded, replaced and unloaded while others serve."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from typing import TypeVar
 
 from embedsvc.config import Settings
 from embedsvc.engine.admission import Admission
 from embedsvc.engine.devices import Devices, find_devices
+from embedsvc.engine.offload import Offload
 from embedsvc.engine.served import ServedModel, open_model
 from embedsvc.engine.source import open_source
 from embedsvc.errors import ConfigurationError, ModelNotFoundError
 from embedsvc.metrics import Metrics
-
-Result = TypeVar("Result")
 
 
 class Engine:
@@ -25,26 +23,25 @@ class Engine:
         settings: Which, and how.
         metrics: Where they are counted.
         devices: What the machine has.
-        threads: Where texts are tokenized.
+        offload: Where texts are tokenized.
 
     Attributes:
         models: By canonical name, the primary model first.
         names: Models by every name that they answer to.
         admission: The bound on what waits, over all models.
         gpu_name: The first GPU; None where there is none.
+        offload: Where blocking work is done.
     """
 
-    def __init__(
-        self, settings: Settings, metrics: Metrics, devices: Devices, threads: ThreadPoolExecutor
-    ) -> None:
+    def __init__(self, settings: Settings, metrics: Metrics, devices: Devices, offload: Offload) -> None:
         self.models: Mapping[str, ServedModel] = {}
         self.names: Mapping[str, ServedModel] = {}
         self.admission = Admission(settings.engine.queue_tokens)
         self.gpu_name = devices.gpu_name
+        self.offload = offload
         self._settings = settings
         self._metrics = metrics
         self._devices = devices
-        self._threads = threads
         self._open: dict[str, AsyncExitStack] = {}
 
     @property
@@ -119,10 +116,6 @@ class Engine:
         replicas = (replica for model in self.models.values() for replica in model.pool.replicas)
         return sum(replica.gpu_memory or 0 for replica in replicas if replica.device == device)
 
-    async def in_thread(self, work: Callable[[], Result]) -> Result:
-        """Run a tokenizer's blocking work off the event loop."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
-
 
 @asynccontextmanager
 async def open_engine(settings: Settings, metrics: Metrics) -> AsyncIterator[Engine]:
@@ -133,7 +126,7 @@ async def open_engine(settings: Settings, metrics: Metrics) -> AsyncIterator[Eng
     """
     devices = Devices() if settings.engine.encoder == "fake" else await find_devices()
     with ThreadPoolExecutor(settings.engine.tokenizer_threads, thread_name_prefix="tokenizer") as threads:
-        engine = Engine(settings, metrics, devices, threads)
+        engine = Engine(settings, metrics, devices, Offload(threads))
         metrics.admitted_tokens.set_function(lambda: engine.admission.held)
         for device in devices.names:
             metrics.gpu_memory.labels(device).set_function(partial(engine.gpu_memory, device))

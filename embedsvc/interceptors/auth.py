@@ -15,6 +15,7 @@ class AuthInterceptor(AroundInterceptor):
     """Looks for `authorization: Bearer <key>` on every RPC that is not open to all."""
 
     def __init__(self, keys: KeyFile) -> None:
+        super().__init__()
         self._keys = keys
 
     @asynccontextmanager

@@ -22,6 +22,9 @@ CODES = {code.value[0]: code.name for code in grpc.StatusCode}
 class AroundInterceptor(grpc.aio.ServerInterceptor):
     """Runs `around` about every call: unary and streamed alike."""
 
+    def __init__(self) -> None:
+        self._wrapped: dict[str, tuple[Handler, Handler]] = {}
+
     @abstractmethod
     def around(self, method: str, context: Context) -> AbstractAsyncContextManager[None]:
         """The context to run a call in.
@@ -39,7 +42,13 @@ class AroundInterceptor(grpc.aio.ServerInterceptor):
         """See grpc.aio.ServerInterceptor."""
         method = handler_call_details.method
         handler = await continuation(handler_call_details)
-        return handler and _wrap(handler, lambda context: self.around(method, context))
+        if handler is None:
+            return None
+        known, wrapped = self._wrapped.get(method, (None, None))
+        if wrapped is None or known is not handler:
+            wrapped = _wrap(handler, lambda context: self.around(method, context))
+            self._wrapped[method] = handler, wrapped
+        return wrapped
 
 
 def ended_as(context: Context, error: BaseException | None) -> str:

@@ -26,6 +26,7 @@ class ErrorInterceptor(AroundInterceptor):
     """
 
     def __init__(self, metrics: Metrics, extra: Callable[[str, EmbedsvcError], Trailers]) -> None:
+        super().__init__()
         self._metrics = metrics
         self._extra = extra
 

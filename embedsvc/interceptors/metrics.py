@@ -12,6 +12,7 @@ class MetricsInterceptor(AroundInterceptor):
     """Keeps the series of calls. Only known RPCs get here, so labels stay few."""
 
     def __init__(self, metrics: Metrics) -> None:
+        super().__init__()
         self._metrics = metrics
 
     @asynccontextmanager
