@@ -18,7 +18,7 @@ from embedsvc.server import build_server
 log = structlog.get_logger()
 
 SWITCH_SECONDS = 0.0005
-"""How long a thread may keep Python to itself. An encoder's would keep the event loop waiting for 5 ms."""
+"""How long a thread may keep Python to itself. A tokenizer's could keep the event loop waiting for 5 ms."""
 
 
 async def serve(settings: Settings) -> None:
@@ -37,7 +37,7 @@ async def serve(settings: Settings) -> None:
         engine = await stack.enter_async_context(open_engine(settings, metrics))
         health = await stack.enter_async_context(report_health(engine))
         server = build_server(settings, engine, metrics, health, keys)
-        # What start-up made stays: a full collection over torch's objects stops all callers for 0.2 s.
+        # What start-up made stays: no collection has to look at it again.
         gc.collect()
         gc.freeze()
         await server.start()

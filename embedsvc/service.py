@@ -29,7 +29,7 @@ LARGE_INPUT = 8192
 """Bytes that one input may have on average before a batch counts for more than its inputs."""
 
 
-PRIORITY = "x-priority"
+PRIORITY = "x-embedsvc-priority"
 """The metadata in which a caller says whether somebody waits: "interactive" or "bulk"."""
 
 

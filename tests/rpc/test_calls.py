@@ -150,3 +150,18 @@ async def test_an_unknown_compression_is_refused(stub, state):
         await stub.Embed(request("x"), metadata=(*state.authorization, ("x-embedsvc-compression", "zip")))
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert "gzip" in caught.value.details()
+
+
+@pytest.mark.parametrize("priority", ["interactive", "bulk"])
+async def test_a_caller_says_its_priority(stub, state, priority):
+    metadata = [*state.authorization, ("x-embedsvc-priority", priority)]
+    assert (await stub.Embed(request("x"), metadata=metadata)).embeddings
+
+
+async def test_a_priority_that_does_not_exist_is_named(stub, state):
+    metadata = [*state.authorization, ("x-embedsvc-priority", "urgent")]
+    with pytest.raises(
+        grpc.aio.AioRpcError, match="x-embedsvc-priority must be interactive or bulk"
+    ) as caught:
+        await stub.Embed(request("x"), metadata=metadata)
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
