@@ -26,6 +26,9 @@ STOP_SECONDS = 5
 DIRECTLY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 """Whatever proxy the environment names, this machine is not behind it."""
 
+ACTIVE = "/stats?filter=^http.rest.downstream_rq_active$"
+"""Envoy's admin page of how many requests are under way: one line, `name: number`."""
+
 TAIL = 8
 """Lines of a log that are shown when its process has ended by itself."""
 
@@ -62,7 +65,9 @@ async def launch(settings: Settings, config: Path | None) -> None:
     programs = (_envoy(settings), _server(settings, config))
     print("embedsvc: starting the server and Envoy …", flush=True)
     async with AsyncExitStack() as stack:
-        processes = [await stack.enter_async_context(_running(item)) for item in programs]
+        envoy = await stack.enter_async_context(_running(programs[0]))
+        stack.push_async_callback(_until_passed_on, settings)
+        processes = [envoy, await stack.enter_async_context(_running(programs[1]))]
         watch = _Watch(stopping, programs, processes)
         await watch.unless_over(_until_ready(settings))
         if not stopping.is_set():
@@ -150,6 +155,23 @@ async def _until_ready(settings: Settings) -> None:
                 await asyncio.sleep(0.1)
     except TimeoutError:
         raise ConfigurationError(f"{url} did not answer within {READY_SECONDS} seconds") from None
+
+
+async def _until_passed_on(settings: Settings) -> None:
+    """Give Envoy, which leaves at once when it is told to, time for the answers that it still has."""
+    url = f"http://{welcome.reachable(settings.edge.admin_host)}:{settings.edge.admin_port}{ACTIVE}"
+    with suppress(TimeoutError):
+        async with asyncio.timeout(STOP_SECONDS):
+            while await asyncio.to_thread(_has_active, url):  # noqa: ASYNC110 - as above
+                await asyncio.sleep(0.05)
+
+
+def _has_active(url: str) -> bool:
+    try:
+        with DIRECTLY.open(url, timeout=2) as response:
+            return not response.read().rstrip().endswith(b": 0")
+    except (OSError, HTTPException):
+        return False
 
 
 def _answers(url: str) -> bool:
