@@ -1,4 +1,4 @@
-"""Infinity with its ONNX engine, on a model of a local folder: two repairs, and then its own command line.
+"""Infinity on a model of a local folder: two repairs for its ONNX engine, and then its own command line.
 
 Run it with Infinity's Python (`.venv-peers/infinity`), with the arguments of `infinity_emb`.
 """
