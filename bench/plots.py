@@ -32,13 +32,16 @@ def plot(run: Run, folder: Path) -> Path:
     callers.set_title("one text a call")
     _percentiles(latencies, run, ways)
     _rates(rates, run)
-    conditions = run.conditions
-    figure.suptitle(
-        f"{conditions['model']}, {conditions['processor']}, {conditions['cores']} cores, {run.started}"
-    )
+    figure.suptitle(_title(run))
     path = file_of(run, folder, ".png")
     figure.savefig(path, dpi=110)
     return path
+
+
+def _title(run: Run) -> str:
+    machine = f"{run.conditions['processor']}, {run.conditions['cores']} cores"
+    busy = f"{run.others().median:.1f} of them busy with others"
+    return f"{run.conditions['model']} on {machine}, {busy}; {run.started}"
 
 
 def _bars(axes: Axes, run: Run, scenarios: Sequence[str], subjects: Sequence[str], metric: str) -> None:

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import distributions
 from pathlib import Path
 
-from figures import Figures
+from figures import Figures, Spread, spread
 from model import MODEL, ROOT
 
 RESULTS = Path(__file__).parent / "results"
@@ -52,6 +52,10 @@ class Run:
             for item in self.measurements
             if (item.scenario, item.subject) == (scenario, subject)
         }
+
+    def others(self) -> Spread:
+        """How many cores programs that have no part in this had, over all windows."""
+        return spread([item.figures.metric("others") for item in self.measurements])
 
 
 def describe() -> dict[str, object]:

@@ -62,7 +62,8 @@ def _served_cells(run: Run, scenario: str, way: str) -> list[str]:
 
 
 def _judged(run: Run) -> Table:
-    shown = _table("judged", ["what", "wanted", "measured", "of any round", ""])
+    busy = f"cores that other programs had: {run.others().median:.2f}, at most {run.others().most:.2f}"
+    shown = _table(f"judged; {busy}", ["what", "wanted", "measured", "of any round", ""])
     for goal in GOALS:
         shown.add_row(goal.claim, *_judged_cells(run, goal))
     return shown
