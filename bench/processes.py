@@ -65,8 +65,9 @@ def wait_until_ready(url: str, *programs: Program) -> None:
 
 def cpu_seconds(programs: Sequence[Program]) -> float:
     """Processor time that programs and the processes which they started have used until now."""
-    roots = [program.process.pid for program in programs if program.process.poll() is None]
-    return sum(_family_cpu_seconds(psutil.Process(root)) for root in roots)
+    roots = [psutil.Process(program.process.pid) for program in programs if program.process.poll() is None]
+    family = [*roots, *(child for root in roots for child in root.children(recursive=True))]
+    return sum(map(_cpu_seconds, family))
 
 
 def machine_cpu_seconds() -> float:
@@ -83,9 +84,12 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _family_cpu_seconds(root: psutil.Process) -> float:
-    times = [process.cpu_times() for process in (root, *root.children(recursive=True))]
-    return float(sum(each.user + each.system for each in times))
+def _cpu_seconds(process: psutil.Process) -> float:
+    try:
+        times = process.cpu_times()
+    except psutil.NoSuchProcess:  # it has ended since it was listed
+        return 0.0
+    return float(times.user + times.system)
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
