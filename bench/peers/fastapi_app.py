@@ -11,12 +11,12 @@ model = SentenceTransformer(os.environ["MODEL_FOLDER"])
 
 
 class EmbeddingRequest(BaseModel):
-    """One text."""
+    """Some texts."""
 
-    text: str
+    texts: list[str]
 
 
 @app.post("/embeddings")
-def create_embedding(request: EmbeddingRequest) -> dict[str, list[float]]:
-    """Embed one text, in a thread of FastAPI's pool, as every plain `def` endpoint is run."""
-    return {"embedding": model.encode(request.text).tolist()}
+def create_embeddings(request: EmbeddingRequest) -> dict[str, list[list[float]]]:
+    """Embed texts, in a thread of FastAPI's pool, as every plain `def` endpoint is run."""
+    return {"embeddings": model.encode(request.texts).tolist()}

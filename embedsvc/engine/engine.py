@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
 from embedsvc.config import Settings
+from embedsvc.engine import fake
 from embedsvc.engine.admission import Admission
 from embedsvc.engine.devices import Devices, find_devices
 from embedsvc.engine.offload import Offload
@@ -124,7 +125,7 @@ async def open_engine(settings: Settings, metrics: Metrics) -> AsyncIterator[Eng
     Raises:
         ConfigurationError: A model or a device that is not there.
     """
-    devices = Devices() if settings.engine.encoder == "fake" else await find_devices()
+    devices = Devices() if settings.engine.encoder in fake.ENCODERS else await find_devices()
     with ThreadPoolExecutor(settings.engine.tokenizer_threads, thread_name_prefix="tokenizer") as threads:
         engine = Engine(settings, metrics, devices, Offload(threads))
         metrics.admitted_tokens.set_function(lambda: engine.admission.held)

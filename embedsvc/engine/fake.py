@@ -1,6 +1,6 @@
-"""An encoder and a vocabulary that need no weights: deterministic, and without meaning. For tests."""
+"""Encoders and a vocabulary that need no weights, and mean nothing. For tests and for bench/."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from tokenizers import Tokenizer
@@ -8,6 +8,7 @@ from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import ByteLevel
 from tokenizers.processors import TemplateProcessing
 
+from embedsvc.engine.encoder import EncoderFactory
 from embedsvc.types import TokenSequence, Vectors
 
 DIMENSIONS = 384
@@ -47,3 +48,25 @@ class FakeEncoder:
     def gpu_memory(self) -> int | None:
         """None: it never uses one."""
         return None
+
+
+class NullEncoder:
+    """The same vector for every text: what is left to measure is all that an encoder is not."""
+
+    padded = False
+    dimensions = DIMENSIONS
+
+    def __init__(self, device: str) -> None:
+        self.device = device
+
+    def encode(self, batch: Sequence[TokenSequence]) -> Vectors:
+        """See `Encoder.encode`."""
+        return np.ones((len(batch), DIMENSIONS), dtype=np.float32)
+
+    def gpu_memory(self) -> int | None:
+        """None: it never uses one."""
+        return None
+
+
+ENCODERS: Mapping[str, EncoderFactory] = {"fake": FakeEncoder, "null": NullEncoder}
+"""By `engine.encoder`."""

@@ -56,13 +56,13 @@ def open_source(name: str, settings: Settings) -> ModelSource:
     Raises:
         ConfigurationError: Its files are not there or not right.
     """
-    if settings.engine.encoder == "fake":
+    if settings.engine.encoder in fake.ENCODERS:
         made_up = ModelFiles(Path(), "fake", fake.MAX_TOKENS, normalized=True, prompts={})
         files = _capped(made_up, name, settings)
         return ModelSource(
             _card(name, files, settings),
             ModelTokenizer(fake.tokenizer(), name, files.max_tokens),
-            fake.FakeEncoder,
+            fake.ENCODERS[settings.engine.encoder],
         )
     files = _capped(find(name, settings.models), name, settings)
     return ModelSource(

@@ -26,3 +26,10 @@ def test_every_text_has_tokens_in_the_vocabulary():
     text = "".join(map(chr, range(1, 0x3000))) + "🦊"
     assert len(tokenizer.encode(text).ids) == len(text.encode()) + 2
     assert max(tokenizer.encode(text).ids) < 258
+
+
+def test_the_null_encoder_has_one_vector_for_every_text():
+    vectors = fake.NullEncoder("cpu").encode([[0, 5, 1], [0, 1]])
+    assert vectors.shape == (2, 384)
+    assert vectors.dtype == np.float32
+    assert (vectors == vectors[0, 0]).all()

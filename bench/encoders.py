@@ -1,0 +1,99 @@
+"""Encoders without a server, from text to vectors: the service's own, and sentence-transformers.
+
+Imported by a process of its own for each of them (`raw.py`).
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from model import MAX_TOKENS, MODEL
+from ways import Vectors
+
+from embedsvc.config import EngineSettings
+from embedsvc.engine.choice import EncoderChoice, build
+from embedsvc.engine.encoder import normalized
+from embedsvc.engine.tokenizer import ModelTokenizer, Tokenized, load_tokenizer
+from embedsvc.types import TokenSequence, Truncation
+
+SENTENCES_A_BATCH = 32
+"""Of sentence-transformers: its own default."""
+
+Embed = Callable[[Sequence[str]], Vectors]
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderKind:
+    """An encoder to measure.
+
+    Attributes:
+        encoder: `engine.encoder`; or how `SentenceTransformer.encode` is called: `sorted`, for all texts at
+            once, which it sorts by length, or `arrival`, for a batch at a time.
+        precision: `engine.precision`.
+        least_cosine: How near its vectors must be to the reference's.
+    """
+
+    encoder: str
+    precision: str = "float32"
+    least_cosine: float = 0.9999
+
+
+@cache
+def load(kind: EncoderKind, folder: Path) -> Embed:
+    """Load an encoder, once in a process.
+
+    Raises:
+        ConfigurationError: The service has none of this kind for the model.
+    """
+    if kind.encoder in ("sorted", "arrival"):
+        return _load_reference(folder, in_order=kind.encoder == "arrival")
+    return _load_own(folder, kind)
+
+
+def cut(lengths: Sequence[int], most_tokens: int, most_texts: int) -> Iterator[range]:
+    """Cut texts into batches, in order, each as large as its limits of tokens and of texts allow."""
+    start = tokens = 0
+    for at, length in enumerate(lengths):
+        if at > start and (tokens + length > most_tokens or at - start == most_texts):
+            yield range(start, at)
+            start, tokens = at, 0
+        tokens += length
+    if start < len(lengths):
+        yield range(start, len(lengths))
+
+
+def _load_own(folder: Path, kind: EncoderKind) -> Embed:
+    """The service's encoder and tokenizer, in batches of the service's size, in order of arrival."""
+    limits = EngineSettings()
+    tokenizer = ModelTokenizer(load_tokenizer(folder), MODEL, MAX_TOKENS)
+    encoder = build(EncoderChoice(folder, kind.encoder, kind.precision), "cpu")
+
+    def embed(texts: Sequence[str]) -> Vectors:
+        ids = _tokenize(tokenizer, texts)
+        batches = cut([len(text) for text in ids], limits.batch_tokens, limits.batch_texts)
+        vectors = [encoder.encode([ids[at] for at in batch]) for batch in batches]
+        return normalized(np.concatenate(vectors))
+
+    return embed
+
+
+def _tokenize(tokenizer: ModelTokenizer, texts: Sequence[str]) -> list[TokenSequence]:
+    tokenized = tokenizer.encode([(f"text {at}", text) for at, text in enumerate(texts)], "", Truncation.END)
+    return [text.ids for text in tokenized if isinstance(text, Tokenized)]
+
+
+def _load_reference(folder: Path, *, in_order: bool) -> Embed:
+    from sentence_transformers import SentenceTransformer  # noqa: PLC0415 - not in every process
+    from transformers.utils.logging import disable_progress_bar  # noqa: PLC0415
+
+    disable_progress_bar()
+    model = SentenceTransformer(str(folder), device="cpu", local_files_only=True)
+
+    def embed(texts: Sequence[str]) -> Vectors:
+        size = SENTENCES_A_BATCH if in_order else len(texts)
+        parts = [texts[start : start + size] for start in range(0, len(texts), size)]
+        return np.concatenate([model.encode(part, batch_size=SENTENCES_A_BATCH) for part in parts])
+
+    return embed
