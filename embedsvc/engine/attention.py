@@ -17,7 +17,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from embedsvc.engine.packing import Group, group_lengths
 from embedsvc.engine.places import TILE, Blocks, Places, find_blocks
-from embedsvc.engine.relative import pair_bias
+from embedsvc.engine.positions import pair_bias
 
 Attend = Callable[[Tensor, Tensor, Tensor, Any], Tensor]
 """Queries, keys and values, [rows, heads, head], and what `Attention.prepare` found; the same shape."""
@@ -40,7 +40,7 @@ class Attention:
 
 
 class FlexInput(NamedTuple):
-    """What `flex` reads: see `Places`, `Blocks` and `relative.distance_bias`."""
+    """What `flex` reads: see `Places`, `Blocks` and `positions.distance_bias`."""
 
     first: Tensor
     end: Tensor
@@ -75,7 +75,7 @@ def varlen() -> Attention:
 
 
 def flex(bias: Tensor) -> Attention:
-    """FlexAttention with a bias by distance (`relative.distance_bias`). Slow where it is not compiled."""
+    """FlexAttention with a bias by distance (`positions.distance_bias`). Slow where it is not compiled."""
     return Attention(
         _flex,
         lambda places, _: FlexInput(places.first, places.end, find_blocks(places), bias),

@@ -15,9 +15,9 @@ from torch import Tensor
 from torch.nn.functional import layer_norm, scaled_dot_product_attention
 
 from embedsvc.engine.packing import Group, Packed, pack
+from embedsvc.engine.positions import position_vectors, relative_bias
 from embedsvc.engine.prepack import Linear
-from embedsvc.engine.relative import distance_bias, pair_bias
-from embedsvc.engine.weights import NAMES, RELATIVE_BIAS, Architecture, find_positions, load_weights
+from embedsvc.engine.weights import NAMES, Architecture, load_weights
 from embedsvc.types import TokenSequence, Vectors
 
 
@@ -37,9 +37,9 @@ class PackedEncoder:
         self.dimensions = architecture.dimensions
         self._architecture = architecture
         self._words = weights["embeddings.word_embeddings.weight"]
-        self._positions = find_positions(weights, architecture.family)
+        self._positions = position_vectors(weights, architecture.family)
         self._norm = _norm(weights, "embeddings.LayerNorm", architecture)
-        self._bias = _bias(weights, len(self._positions)) if architecture.family == "mpnet" else None
+        self._bias = relative_bias(weights) if architecture.family == "mpnet" else None
         self._layers = [_Layer(weights, at, architecture) for at in range(architecture.layers)]
 
     @torch.inference_mode()
@@ -121,8 +121,3 @@ def _norm(weights: Mapping[str, Tensor], name: str, architecture: Architecture) 
         bias=weights[f"{name}.bias"],
         eps=architecture.epsilon,
     )
-
-
-def _bias(weights: Mapping[str, Tensor], longest: int) -> Tensor:
-    """MPNet's bias for every pair of places, of shape [1, heads, longest, longest]."""
-    return pair_bias(distance_bias(weights[RELATIVE_BIAS], longest), longest)

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from embedsvc.engine.attention import Attention, flex, grouped, varlen
-from embedsvc.engine.relative import distance_bias
+from embedsvc.engine.positions import distance_bias
 from embedsvc.engine.transformer import Transformer, make_layer, move_weights
-from embedsvc.engine.weights import RELATIVE_BIAS, Architecture, load_weights
+from embedsvc.engine.weights import Architecture, load_weights
 
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
 """What `engine.precision` calls them."""
@@ -52,8 +52,7 @@ def place(folder: Path, architecture: Architecture, options: Options) -> Placed:
     """Read a model's weights and put them on a device; takes seconds."""
     found = load_weights(folder, architecture.family)
     weights = move_weights(found, architecture, options.device, DTYPES[options.precision])
-    table = found.get(RELATIVE_BIAS)
-    bias = None if table is None else distance_bias(table, len(weights.positions)).to(options.device)
+    bias = distance_bias(found).to(options.device) if architecture.family == "mpnet" else None
     uncompiled = why_uncompiled(options.device)
     attention = choose_attention(architecture, options, bias, compiled=uncompiled is None)
     layer = make_layer(attention.attend, architecture)
@@ -70,7 +69,7 @@ def choose_attention(
     Args:
         architecture: What the model is.
         options: Where it is, and in which precision.
-        bias: See `relative.distance_bias`; None for a model without.
+        bias: See `positions.distance_bias`; None for a model without.
         compiled: Whether functions can be compiled for the device.
     """
     head = architecture.dimensions // architecture.heads

@@ -15,8 +15,9 @@ from torch.nn.functional import embedding, gelu, layer_norm, linear
 
 from embedsvc.engine.attention import Attend, Attention
 from embedsvc.engine.places import find_places
+from embedsvc.engine.positions import position_vectors
 from embedsvc.engine.shapes import Shape
-from embedsvc.engine.weights import NAMES, Architecture, find_positions
+from embedsvc.engine.weights import NAMES, Architecture
 
 
 class Affine(NamedTuple):
@@ -65,7 +66,7 @@ def move_weights(
     moved = {name: tensor.to(device, dtype) for name, tensor in found.items()}
     return Weights(
         words=moved["embeddings.word_embeddings.weight"],
-        positions=find_positions(found, architecture.family).to(device, dtype),
+        positions=position_vectors(found, architecture.family).to(device, dtype),
         norm=_affine(moved, "embeddings.LayerNorm"),
         layers=[_layer_weights(moved, at, architecture.family) for at in range(architecture.layers)],
     )

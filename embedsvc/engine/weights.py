@@ -27,12 +27,6 @@ NAMES: Mapping[str, Mapping[str, str]] = {
 }
 """Where the two families differ in what they call the parts of a layer."""
 
-FIRST_POSITION = {"bert": 0, "mpnet": 2}
-"""MPNet numbers positions after its padding token, whose id is 1."""
-
-RELATIVE_BIAS = "encoder.relative_attention_bias.weight"
-"""Where an MPNet has its table of `relative.distance_bias`."""
-
 POOLING = {
     "mean": "mean",
     "cls": "cls",
@@ -88,16 +82,6 @@ def load_weights(folder: Path, family: str) -> dict[str, Tensor]:
     """Read the weights as float32, without the prefix that some files have."""
     found = load_file(folder / "model.safetensors")
     return {name.removeprefix(f"{family}."): tensor.float() for name, tensor in found.items()}
-
-
-def find_positions(weights: Mapping[str, Tensor], family: str) -> Tensor:
-    """Return the vector of each place, of shape [places, dimensions].
-
-    BERT's first token type is in it, since it is every token's.
-    """
-    positions = weights["embeddings.position_embeddings.weight"][FIRST_POSITION[family] :]
-    types = weights.get("embeddings.token_type_embeddings.weight")
-    return positions if types is None else positions + types[0]
 
 
 def _find_pooling(folder: Path) -> str | None:

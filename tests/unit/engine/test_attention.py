@@ -9,7 +9,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from embedsvc.engine.attention import flex, grouped, varlen
 from embedsvc.engine.places import find_places
-from embedsvc.engine.relative import distance_bias, pair_bias
+from embedsvc.engine.positions import distance_bias, pair_bias
 
 ROWS, HEADS, HEAD, LONGEST = 384, 2, 16, 200
 LENGTHS = [[7], [16, 17, 19, 30], [1, 1, 40, 130, 200], [128, 128, 128]]
@@ -29,7 +29,13 @@ def batch():
 
 @pytest.fixture(scope="module")
 def bias():
-    return distance_bias(torch.randn(32, HEADS, generator=torch.Generator().manual_seed(0)), LONGEST)
+    random = torch.Generator().manual_seed(0)
+    return distance_bias(
+        {
+            "embeddings.position_embeddings.weight": torch.zeros(LONGEST + 2, 1),
+            "encoder.relative_attention_bias.weight": torch.randn(32, HEADS, generator=random),
+        }
+    )
 
 
 def places_of(lengths):
