@@ -42,18 +42,16 @@ class PipelinedEncoder(Encoder, Protocol):
     def launch(self, batch: Sequence[TokenSequence]) -> Callable[[], Vectors]:
         """Begin a batch. `encode` is this, called at once.
 
-        Batches are launched in one thread, `depth` at most before the first of them is collected, and
-        collected in the order of their launch, each once; another thread may do that. A batch that fails on
-        the device raises when it is collected.
+        Batches are launched in one thread, and collected in the order of their launch, each once; another
+        thread may do that. Where `depth` are under way, this waits until one of them is collected, so
+        who does both in one thread has to collect in time. A batch that fails on the device raises when it is
+        collected.
 
         Args:
             batch: See `Encoder.encode`.
 
         Returns:
             What waits for the vectors of `Encoder.encode`, and returns them.
-
-        Raises:
-            RuntimeError: `depth` batches are under way already.
         """
 
 

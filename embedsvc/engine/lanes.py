@@ -121,10 +121,11 @@ class StreamLane:
 
     def launch(self, batch: Sequence[TokenSequence], shape: Shape) -> Callable[[], Vectors]:
         """See `Lane.launch`."""
-        buffers = self._buffers if self._buffers.hold(shape) else self._make_buffers(shape)
         self._stream.synchronize()  # idle already, unless the launch before failed half-way
-        lay_out(batch, shape, buffers.written.numpy())
+        # Buffers that are made here are the stream's, so that nothing takes their memory before it is done.
         with torch.cuda.stream(self._stream):
+            buffers = self._buffers if self._buffers.hold(shape) else self._make_buffers(shape)
+            lay_out(batch, shape, buffers.written.numpy())
             buffers.numbers[: shape.numbers].copy_(buffers.written[: shape.numbers], non_blocking=True)
             computed = self._compute(buffers.numbers[: shape.numbers], shape, [len(text) for text in batch])
             vectors = buffers.vectors[: len(batch)]

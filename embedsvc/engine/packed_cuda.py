@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 
 import numpy as np
 import torch
@@ -85,7 +85,7 @@ class CudaEncoder:
         """See `PipelinedEncoder.launch`."""
         order = sorted(range(len(batch)), key=lambda at: len(batch[at]))
         shape = find_shape(self._shapes, [len(text) for text in batch])
-        lane = self._take_lane()
+        lane = self._free.get()
         try:
             wait = lane.launch([batch[at] for at in order], shape)
         except BaseException:
@@ -96,12 +96,6 @@ class CudaEncoder:
     def gpu_memory(self) -> int | None:
         """See `Encoder.gpu_memory`."""
         return None if self.device == "cpu" else torch.cuda.memory_reserved(self.device)
-
-    def _take_lane(self) -> Lane:
-        try:
-            return self._free.get_nowait()
-        except Empty:
-            raise RuntimeError(f"{self.depth} batches are under way: collect one first") from None
 
     def _collect(self, lane: Lane, order: Sequence[int], wait: Callable[[], Vectors]) -> Vectors:
         try:

@@ -1,5 +1,6 @@
 """The GPU's encoder, on a CPU: the reference's vectors through shapes, lanes and two batches under way."""
 
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import numpy as np
@@ -85,11 +86,13 @@ def test_batches_under_way_are_collected_each_with_its_own_vectors(encoder):
 def test_no_more_batches_are_under_way_than_it_says(encoder):
     assert encoder.depth == DEPTH == 2
     collect = [encoder.launch([[5]]) for _ in range(encoder.depth)]
-    with pytest.raises(RuntimeError, match="2 batches are under way"):
-        encoder.launch([[5]])
-    for each in collect:
-        each()
-    encoder.encode([[5]])
+    with ThreadPoolExecutor(1) as thread:
+        waiting = thread.submit(encoder.launch, [[6]])
+        with pytest.raises(TimeoutError):
+            waiting.result(timeout=0.05)
+        collect[0]()
+        assert waiting.result()() == pytest.approx(encoder.encode([[6]]))
+    collect[1]()
 
 
 def test_a_batch_that_cannot_be_launched_leaves_its_place_to_the_next(encoder):
