@@ -1,6 +1,6 @@
 """BERT and MPNet on a GPU without padding: few shapes, CUDA graphs, and two batches under way.
 
-docs/performance.md says how it is built. No GPU has run it yet.
+docs/performance.md says how it is built, and that no GPU has run it yet.
 """
 
 import time
