@@ -119,10 +119,11 @@ def load(folder: Path, architecture: Architecture, options: Options) -> CudaEnco
     began = time.perf_counter()
     placed = place(folder, architecture, options)
     transformer = placed.transformer
-    largest = Shape(options.batch_tokens, options.batch_texts, len(transformer.weights.positions))
-    lanes = [_open_lane(transformer, options.device, largest) for _ in range(DEPTH)]
-    # A graph cannot hold attention that must know lengths; and without graphs, exact shapes waste least.
-    shapes = make_shapes(largest) if transformer.attention.static or options.device == "cpu" else []
+    longest = len(transformer.weights.positions)
+    shapes = make_shapes(Shape(options.batch_tokens, options.batch_texts, longest))
+    lanes = [_open_lane(transformer, options.device, shapes[-1]) for _ in range(DEPTH)]
+    if not transformer.attention.static and options.device != "cpu":
+        shapes = []  # a graph cannot hold attention that must know lengths; without, exact shapes waste least
     _warm_up(lanes, shapes)
     warm_up = WarmUp(time.perf_counter() - began, len(shapes), placed.uncompiled)
     return CudaEncoder(Parts(options.device, architecture.dimensions, shapes, lanes, warm_up))

@@ -42,7 +42,7 @@ def cosines(one, other):
 
 
 def opened(folder, precision="float16"):
-    return load(folder, find_architecture(folder), Options(DEVICE, precision, 4096, 128))
+    return load(folder, find_architecture(folder), Options(DEVICE, precision, 4000, 128))  # not whole tiles
 
 
 @pytest.fixture(scope="module", params=["bert", "mpnet"])
