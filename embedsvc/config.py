@@ -33,7 +33,7 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 Positive = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0)]
 EncoderName = Literal["auto", "packed", "sentence-transformers", "fake", "null"]
-Precision = Literal["auto", "float32"]
+Precision = Literal["auto", "float32", "float16", "bfloat16"]
 
 
 class Section(BaseModel):
@@ -113,18 +113,20 @@ class EngineSettings(Section):
     """`[engine]`: tokenizing, batching and the replicas."""
 
     encoder: EncoderName = "auto"
-    """What computes vectors. `packed`: without padding, for BERT and MPNet on a CPU; a model that it cannot
+    """What computes vectors. `packed`: without padding, for BERT and MPNet; a model that it cannot
     compute stops the start. `sentence-transformers`: any model, any device. `auto`: the first where it can.
     `fake` and `null` need no weights and mean nothing: for tests, and to measure what all the rest costs."""
     precision: Precision = "auto"
-    """The numbers that weights are kept and multiplied in."""
+    """The numbers that weights are kept and multiplied in. `auto`: `float32` on a CPU, which has no other;
+    `float16` on a GPU."""
     devices: Annotated[tuple[str, ...], Field(min_length=1)] = ("auto",)
     """One replica of every model for each entry: `cpu`, `cuda`, `cuda:1`, … `auto`: every GPU, or
     the CPU where there is none."""
-    batch_tokens: Positive = 1024
-    """Tokens of one batch, padding counted. More raises throughput on a GPU, and latency everywhere."""
-    batch_texts: Annotated[int, Field(ge=32)] = 256
-    """Texts of one batch, at most; 32 is the least."""
+    batch_tokens: Positive | None = None
+    """Tokens of one batch, padding counted. More raises throughput on a GPU, and latency everywhere.
+    Not set: 1,024 on a CPU, 16,384 on a GPU."""
+    batch_texts: Annotated[int, Field(ge=32)] | None = None
+    """Texts of one batch, at most; 32 is the least. Not set: 256 on a CPU, 1,024 on a GPU."""
     queue_tokens: Positive = 131_072
     """Tokens that may wait. A request that does not fit gets UNAVAILABLE at once, unless nothing waits."""
     hang_seconds: Seconds = 2.0

@@ -2,10 +2,22 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from embedsvc.config import EncoderName, Precision
+import structlog
+
+from embedsvc.config import EncoderName, EngineSettings, Precision
 from embedsvc.engine.encoder import Encoder
+from embedsvc.engine.limits import BatchLimits
 from embedsvc.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from embedsvc.engine.weights import Architecture
+
+log = structlog.get_logger()
+
+CPU_BATCH, GPU_BATCH = (1024, 256), (16_384, 1024)
+"""Tokens and texts of a batch where the configuration does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,11 +28,27 @@ class EncoderChoice:
         folder: The model's files.
         encoder: `engine.encoder`.
         precision: `engine.precision`.
+        batch_tokens: `engine.batch_tokens`.
+        batch_texts: `engine.batch_texts`.
     """
 
     folder: Path
     encoder: EncoderName
     precision: Precision
+    batch_tokens: int | None = None
+    batch_texts: int | None = None
+
+
+def batch_limits(settings: EngineSettings, device: str, *, padded: bool) -> BatchLimits:
+    """How large a batch for a device may be.
+
+    Args:
+        settings: What is configured.
+        device: Such as "cpu" or "cuda:0".
+        padded: See `Encoder.padded`.
+    """
+    tokens, texts = CPU_BATCH if device == "cpu" else GPU_BATCH
+    return BatchLimits(settings.batch_tokens or tokens, settings.batch_texts or texts, padded)
 
 
 def build(choice: EncoderChoice, device: str) -> Encoder:
@@ -30,17 +58,39 @@ def build(choice: EncoderChoice, device: str) -> Encoder:
         ConfigurationError: What is asked for cannot compute this model on this device.
     """
     from embedsvc.engine.packed import PackedEncoder  # noqa: PLC0415 - torch takes seconds
-    from embedsvc.engine.reference import ReferenceEncoder  # noqa: PLC0415
     from embedsvc.engine.weights import find_architecture  # noqa: PLC0415
 
-    if choice.precision not in ("auto", "float32"):
-        raise ConfigurationError(f"engine.precision: nothing computes {choice.precision} on {device}")
-    if choice.encoder != "sentence-transformers" and device == "cpu":
+    precision = _find_precision(choice.precision, device)
+    if choice.encoder != "sentence-transformers":
         architecture = find_architecture(choice.folder)
-        if architecture is not None:
+        if architecture is not None and device == "cpu":
             return PackedEncoder(choice.folder, architecture)
+        if architecture is not None:
+            return _load_cuda(choice, architecture, device, precision)
     if choice.encoder == "packed":
-        raise ConfigurationError(
-            f"engine.encoder: packed computes BERT and MPNet on a CPU, not {choice.folder} on {device}"
-        )
-    return ReferenceEncoder(choice.folder, device)
+        raise ConfigurationError(f"engine.encoder: packed computes BERT and MPNet, not {choice.folder}")
+    from embedsvc.engine.reference import ReferenceEncoder  # noqa: PLC0415 - which takes seconds more
+
+    return ReferenceEncoder(choice.folder, device, precision)
+
+
+def _find_precision(wanted: Precision, device: str) -> str:
+    if device != "cpu":
+        return "float16" if wanted == "auto" else wanted
+    if wanted not in ("auto", "float32"):
+        raise ConfigurationError(f"engine.precision: nothing computes {wanted} on {device}")
+    return "float32"
+
+
+def _load_cuda(choice: EncoderChoice, architecture: "Architecture", device: str, precision: str) -> Encoder:
+    from embedsvc.engine.packed_cuda import load  # noqa: PLC0415 - torch takes seconds
+    from embedsvc.engine.placing import Options  # noqa: PLC0415
+
+    tokens, texts = GPU_BATCH
+    options = Options(device, precision, choice.batch_tokens or tokens, choice.batch_texts or texts)
+    encoder = load(choice.folder, architecture, options)
+    made = encoder.warm_up
+    log.info("encoder warmed up", device=device, seconds=round(made.seconds, 1), shapes=made.shapes)
+    if made.uncompiled is not None:
+        log.warning("kernels are not compiled, which is slower", device=device, reason=made.uncompiled)
+    return encoder

@@ -34,13 +34,25 @@ class Encoder(Protocol):
 
 @runtime_checkable
 class PipelinedEncoder(Encoder, Protocol):
-    """An encoder that may begin a batch before the last one is done: on a GPU, which works by itself."""
+    """An encoder that can have several batches under way: one computes while the host works on another."""
 
     depth: int
-    """Batches under way at once, at most."""
+    """How many."""
 
     def launch(self, batch: Sequence[TokenSequence]) -> Callable[[], Vectors]:
-        """Begin a batch; the result waits for its vectors, and may be called from another thread."""
+        """Begin a batch. `encode` is this, called at once.
+
+        Batches are launched in one thread, and collected in the order of their launch, each once; another
+        thread may do that. Where `depth` are under way, this waits until one of them is collected, so
+        who does both in one thread has to collect in time. A batch that fails on the device raises when it is
+        collected.
+
+        Args:
+            batch: See `Encoder.encode`.
+
+        Returns:
+            What waits for the vectors of `Encoder.encode`, and returns them.
+        """
 
 
 EncoderFactory = Callable[[str], Encoder]

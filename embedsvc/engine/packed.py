@@ -15,15 +15,10 @@ from torch import Tensor
 from torch.nn.functional import layer_norm, scaled_dot_product_attention
 
 from embedsvc.engine.packing import Group, Packed, pack
+from embedsvc.engine.positions import position_vectors, relative_bias
 from embedsvc.engine.prepack import Linear
 from embedsvc.engine.weights import NAMES, Architecture, load_weights
 from embedsvc.types import TokenSequence, Vectors
-
-FIRST_POSITION = {"bert": 0, "mpnet": 2}
-"""MPNet numbers positions after its padding token, whose id is 1."""
-
-BUCKETS, FARTHEST = 32, 128
-"""Of MPNet's relative positions (MPNetEncoder.relative_position_bucket)."""
 
 
 class PackedEncoder:
@@ -42,9 +37,9 @@ class PackedEncoder:
         self.dimensions = architecture.dimensions
         self._architecture = architecture
         self._words = weights["embeddings.word_embeddings.weight"]
-        self._positions = _positions(weights, architecture.family)
+        self._positions = position_vectors(weights, architecture.family)
         self._norm = _norm(weights, "embeddings.LayerNorm", architecture)
-        self._bias = _relative_bias(weights) if architecture.family == "mpnet" else None
+        self._bias = relative_bias(weights) if architecture.family == "mpnet" else None
         self._layers = [_Layer(weights, at, architecture) for at in range(architecture.layers)]
 
     @torch.inference_mode()
@@ -126,24 +121,3 @@ def _norm(weights: Mapping[str, Tensor], name: str, architecture: Architecture) 
         bias=weights[f"{name}.bias"],
         eps=architecture.epsilon,
     )
-
-
-def _positions(weights: Mapping[str, Tensor], family: str) -> Tensor:
-    """The vector of each place; with BERT's first token type, which is every token's."""
-    positions = weights["embeddings.position_embeddings.weight"][FIRST_POSITION[family] :]
-    types = weights.get("embeddings.token_type_embeddings.weight")
-    return positions if types is None else positions + types[0]
-
-
-def _relative_bias(weights: Mapping[str, Tensor]) -> Tensor:
-    """MPNet's bias for every pair of places, of shape [1, heads, longest, longest]."""
-    longest = len(_positions(weights, "mpnet"))
-    places = torch.arange(longest)
-    distance = places[:, None] - places
-    half, exact = BUCKETS // 2, BUCKETS // 4
-    near = distance.abs()
-    scale = (half - exact) / math.log(FARTHEST / exact)
-    far = exact + ((near.clamp(min=1) / exact).log() * scale).long()
-    bucket = torch.where(near < exact, near, far.clamp(max=half - 1)) + (distance < 0) * half
-    biases = weights["encoder.relative_attention_bias.weight"]
-    return biases[bucket].permute(2, 0, 1).contiguous()[None]

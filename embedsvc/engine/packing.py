@@ -59,11 +59,11 @@ def pack(batch: Sequence[TokenSequence]) -> Packed:
         positions=torch.from_numpy(np.concatenate([np.arange(length) for length in lengths])),
         lengths=torch.tensor(lengths),
         order=order,
-        groups=list(_group(lengths)),
+        groups=list(group_lengths(lengths)),
     )
 
 
-def _group(lengths: Sequence[int]) -> Iterator[Group]:
+def group_lengths(lengths: Sequence[int]) -> Iterator[Group]:
     """Cut ascending lengths into runs that differ by no more than the slack."""
     first = row = 0
     for end in range(1, len(lengths) + 1):

@@ -19,18 +19,19 @@ class ReferenceEncoder:
     Args:
         folder: The model's files.
         device: A torch device.
+        precision: "float32", "float16" or "bfloat16".
     """
 
     padded = True
 
-    def __init__(self, folder: Path, device: str) -> None:
+    def __init__(self, folder: Path, device: str, precision: str = "float32") -> None:
         disable_progress_bar()  # type: ignore[no-untyped-call]  # the log is JSON
         model = SentenceTransformer(
             str(folder),
             device=device,
             local_files_only=True,
-            # No pickles; and gte-large's own files are float16.
-            model_kwargs={"dtype": torch.float32, "use_safetensors": True},
+            # No pickles; and the files' own precision says nothing: gte-large's is float16.
+            model_kwargs={"dtype": getattr(torch, precision), "use_safetensors": True},
         )
         if device == "cpu":
             prepack(model)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import pickle
 import socket
 import sys
@@ -12,6 +13,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 import numpy as np
+import orjson
 import structlog
 
 from embedsvc.engine.pace import Pace
@@ -230,6 +232,7 @@ async def open_replica(order: Order, patience: float) -> AsyncIterator[Replica]:
             stdin=DEVNULL,
             stdout=PIPE,
             stderr=asyncio.subprocess.STDOUT,
+            limit=BUFFER,
             start_new_session=True,  # a Ctrl-C is for the server, which then drains
         )
     relaying = asyncio.create_task(_relay(process, order.device))
@@ -271,11 +274,29 @@ async def _first_answer(reader: asyncio.StreamReader, process: Process) -> Answe
 
 
 async def _relay(process: Process, device: str) -> None:
-    """Put what libraries write in the process into the log, which is JSON."""
-    output = process.stdout
-    while output is not None and (chunk := await output.read(BUFFER)):
-        if text := chunk.decode(errors="replace").strip():
-            log.warning("replica wrote", device=device, text=text)
+    """Put what the process logs into the log, and what libraries write there too."""
+    while line := await _read_line(process):
+        if text := line.decode(errors="replace").strip():
+            _log_line(text, device)
+
+
+async def _read_line(process: Process) -> bytes:
+    if process.stdout is None:
+        raise RuntimeError("a replica's output is always a pipe")
+    try:
+        return await process.stdout.readline()
+    except ValueError:
+        return b"(a line that is too long to repeat)"
+
+
+def _log_line(text: str, device: str) -> None:
+    try:
+        fields = orjson.loads(text)
+        event, level = fields.pop("event"), fields.pop("level")
+    except (orjson.JSONDecodeError, KeyError, AttributeError, TypeError):
+        log.warning("replica wrote", device=device, text=text)
+    else:
+        log.log(logging.getLevelNamesMapping()[level.upper()], event, **{"device": device, **fields})
 
 
 END_SECONDS = 5

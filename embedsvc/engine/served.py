@@ -8,7 +8,7 @@ import structlog
 
 from embedsvc.config import EngineSettings
 from embedsvc.engine.batcher import Batcher, open_batcher
-from embedsvc.engine.limits import BatchLimits
+from embedsvc.engine.choice import batch_limits
 from embedsvc.engine.pool import Pool, PoolSpec, open_pool
 from embedsvc.engine.source import ModelCard, ModelSource
 from embedsvc.engine.tokenizer import ModelTokenizer
@@ -74,7 +74,7 @@ async def open_model(
             raise ConfigurationError(
                 f'models.settings."{card.name}".dimensions: {card.name} has {pool.dimensions} only'
             )
-        limits = BatchLimits(settings.batch_tokens, settings.batch_texts, pool.padded)
+        limits = batch_limits(settings, devices[0], padded=pool.padded)
         async with open_batcher(pool, limits, engine_metrics) as batcher:
             model = ServedModel(card, source.tokenizer, batcher)
             metrics.model_ready.labels(card.name).set_function(lambda: model.ready)

@@ -68,10 +68,13 @@ def open_source(name: str, settings: Settings) -> ModelSource:
     return ModelSource(
         _card(name, files, settings),
         ModelTokenizer(load_tokenizer(files.folder), name, files.max_tokens),
-        partial(
-            choice.build, EncoderChoice(files.folder, settings.engine.encoder, settings.engine.precision)
-        ),
+        partial(choice.build, _choice(files.folder, settings)),
     )
+
+
+def _choice(folder: Path, settings: Settings) -> EncoderChoice:
+    engine = settings.engine
+    return EncoderChoice(folder, engine.encoder, engine.precision, engine.batch_tokens, engine.batch_texts)
 
 
 def _capped(files: ModelFiles, name: str, settings: Settings) -> ModelFiles:

@@ -22,8 +22,10 @@ from typing import BinaryIO, cast
 
 import numpy as np
 
+from embedsvc import logs
+from embedsvc.config import LogSettings
 from embedsvc.engine.encoder import Encoder, EncoderFactory, PipelinedEncoder
-from embedsvc.engine.memory import is_out_of_memory
+from embedsvc.engine.memory import is_out_of_memory, release_cached_memory
 from embedsvc.engine.wire import Answer, Kind, read_batch, write_answer
 from embedsvc.types import TokenSequence, Vectors
 
@@ -49,6 +51,7 @@ class Order:
 def main() -> None:
     """Serve the socket whose number is the argument."""
     faulthandler.enable()
+    logs.configure(LogSettings())
     _die_with_the_server()
     with socket.socket(fileno=int(sys.argv[1])) as connection, connection.makefile("rwb") as file:
         channel = cast("BinaryIO", file)
@@ -117,9 +120,17 @@ def _compute(encoder: Encoder, batch: Sequence[TokenSequence], work: Callable[[]
     try:
         vectors = _check(work(), batch, encoder)
     except Exception as error:  # noqa: BLE001 - whatever an encoder does; the server logs it
-        return _failure(error)
+        failure = _failure(error)
+    else:
+        return _success(vectors, time.perf_counter() - began, encoder)
+    if failure.kind is Kind.EXHAUSTED and encoder.gpu_memory() is not None:
+        release_cached_memory()  # now that the error, which held the batch's tensors, is gone
+    return failure
+
+
+def _success(vectors: Vectors, seconds: float, encoder: Encoder) -> Answer:
     payload = np.ascontiguousarray(vectors, np.float32).data.cast("B")
-    return Answer(Kind.VECTORS, payload, time.perf_counter() - began, encoder.gpu_memory())
+    return Answer(Kind.VECTORS, payload, seconds, encoder.gpu_memory())
 
 
 def _failure(error: Exception) -> Answer:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import structlog
 
-RAISE, HANG, DIE, CRASH, EXHAUST, MISCOUNT, MUTTER = range(1000, 1007)
+RAISE, HANG, DIE, CRASH, EXHAUST, MISCOUNT, MUTTER, LOG = range(1000, 1008)
 
 
 class ObedientEncoder:
@@ -41,6 +42,8 @@ class ObedientEncoder:
                 raise MemoryError("CUDA out of memory")
             case 1006:
                 sys.stderr.write("a library's warning\n")
+            case 1007:
+                structlog.get_logger().error("kernels are not compiled", shapes=3)
 
     def gpu_memory(self):
         return 7_000_000_000 if self.device.startswith("cuda") else None

@@ -111,6 +111,15 @@ def test_an_encoder_computes_in_float32_whatever_its_weights_are_stored_in(model
     assert {parameter.dtype for parameter in parameters} == {torch.float32}
 
 
+@pytest.mark.parametrize(("precision", "dtype"), [("float16", torch.float16), ("bfloat16", torch.bfloat16)])
+def test_half_precision_is_kept_where_it_is_asked_for(model, precision, dtype):
+    encoder = ReferenceEncoder(model.ours.files.folder, "cpu", precision)
+    parameters = [parameter for module in encoder._modules for parameter in module.parameters()]
+    assert {parameter.dtype for parameter in parameters} == {dtype}
+    batch = [[101, 5, 102]]
+    assert cosines(encoder.encode(batch), model.ours.encoder.encode(batch)).min() >= 0.99
+
+
 def test_an_encoder_says_what_it_is(model):
     encoder = model.ours.encoder
     assert (encoder.device, encoder.dimensions, encoder.padded) == ("cpu", 32, True)

@@ -8,7 +8,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from obedient_encoder import CRASH, DIE, EXHAUST, HANG, MISCOUNT, MUTTER, RAISE, DeepEncoder, ObedientEncoder
+from obedient_encoder import (
+    CRASH,
+    DIE,
+    EXHAUST,
+    HANG,
+    LOG,
+    MISCOUNT,
+    MUTTER,
+    RAISE,
+    DeepEncoder,
+    ObedientEncoder,
+)
 from structlog.testing import capture_logs
 
 from embedsvc.engine.replica import (
@@ -171,6 +182,14 @@ async def test_what_libraries_write_is_in_the_log():
             await replica.encode([[MUTTER]])
     [entry] = [entry for entry in logs if entry["event"] == "replica wrote"]
     assert entry["text"] == "a library's warning"
+
+
+async def test_what_the_process_logs_is_in_the_log_as_itself():
+    with capture_logs() as logs:
+        async with serving() as (replica, _):
+            await replica.encode([[LOG]])
+    [entry] = [entry for entry in logs if entry["event"] == "kernels are not compiled"]
+    assert (entry["log_level"], entry["shapes"], entry["device"]) == ("error", 3, "cpu")
 
 
 def refuse(device):
