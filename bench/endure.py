@@ -1,0 +1,253 @@
+"""What the service endures: replicas that are killed and that hang under load, and many requests.
+
+`make bench-endure` runs it; README.md says how to read what it prints.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from statistics import median
+
+import psutil
+from lengths import SHORTEST, endless
+from model import share_model
+from over_grpc import open_channel, unary
+from report import RESULTS, describe
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+from service import Service, run_service
+from texts import Passages, open_supply
+from ways import FAILURES, Way, name_failure
+
+CALLERS = 16
+LENGTHS = range(SHORTEST, 41)
+"""Tokens of a text."""
+
+BEFORE, AFTER = 5.0, 12.0
+"""Seconds of load around a fault."""
+
+SLICE = 0.5
+"""Seconds over which throughput is taken."""
+
+BACK = 0.8
+"""Throughput has returned when a slice has this part of what slices had before."""
+
+SIGNALS = {"killed": signal.SIGKILL, "hangs": signal.SIGSTOP}
+SAMPLES = 20
+
+
+@dataclass(slots=True)
+class Load:
+    """Callers of short texts in a closed loop, and how their calls ended."""
+
+    way: Way
+    texts: Iterator[str]
+    ended: list[float] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+    over: bool = False
+
+    async def call(self, caller: int) -> None:
+        """Embed the next text."""
+        try:
+            await self.way(caller, [next(self.texts)])
+        except FAILURES as error:
+            self.errors.append(name_failure(error))
+        self.ended.append(time.perf_counter())
+
+    async def call_until_over(self, caller: int) -> None:
+        """Embed one text after the other."""
+        while not self.over:
+            await self.call(caller)
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What became of a fault under load.
+
+    Attributes:
+        fault: What was done to the replica.
+        calls: How many ended.
+        errors: How they failed that did.
+        before: Calls a second before it; the median of slices.
+        back_seconds: From the fault until throughput had returned; None if it had not.
+        longest_seconds: The longest time in which no call ended.
+    """
+
+    fault: str
+    calls: int
+    errors: Sequence[str]
+    before: float
+    back_seconds: float | None
+    longest_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What a process holds in the course of many requests.
+
+    Attributes:
+        process: Which.
+        mebibytes: Resident, after each of `SAMPLES` parts of the requests.
+        growth: Of the last half's median over the first half's.
+    """
+
+    process: str
+    mebibytes: Sequence[float]
+    growth: float
+
+
+def main() -> int:
+    """Measure, show and keep; return 1 if a call failed or throughput did not return."""
+    options = _parse()
+    console = Console()
+    with tempfile.TemporaryDirectory() as folder:
+        faults, memory = asyncio.run(_run(Path(folder), options.requests))
+    console.print(_fault_table(faults))
+    console.print(_memory_table(memory, options.requests))
+    path = RESULTS / f"endure-{time.strftime('%Y-%m-%d')}.json"
+    figures = {"faults": list(map(asdict, faults)), "memory": list(map(asdict, memory))}
+    path.write_text(
+        json.dumps({"conditions": describe(), "requests": options.requests, **figures}, indent=1)
+    )
+    console.print(path, soft_wrap=True)
+    return int(any(fault.errors or fault.back_seconds is None for fault in faults))
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--requests", type=int, default=100_000, help="of random lengths (%(default)s)")
+    return parser.parse_args()
+
+
+async def _run(folder: Path, requests: int) -> tuple[list[Fault], list[Memory]]:
+    model = share_model("model")
+    texts = _texts(open_supply(model / "tokenizer.json").passages)
+    with run_service(folder / "service", "auto", model) as service:
+        service.wait()
+        async with _calling(service) as way:
+            memory = await _many(service, way, texts, requests)
+            faults = [await _hurt(service, Load(way, texts), name) for name in SIGNALS]
+    return faults, memory
+
+
+@asynccontextmanager
+async def _calling(service: Service) -> AsyncIterator[Way]:
+    async with open_channel(service) as channel:
+        yield unary(channel, service)
+
+
+def _texts(passages: Passages) -> Iterator[str]:
+    return (passages.cut(length).text for length in endless(LENGTHS, seed=0))
+
+
+async def _hurt(service: Service, load: Load, name: str) -> Fault:
+    """Hurt the replica under load."""
+    async with asyncio.TaskGroup() as callers:
+        for caller in range(CALLERS):
+            callers.create_task(load.call_until_over(caller))
+        await asyncio.sleep(BEFORE)
+        moment = time.perf_counter()
+        os.kill(_replica(service).pid, SIGNALS[name])
+        await asyncio.sleep(AFTER)
+        load.over = True
+    return summarize(name, load, moment)
+
+
+def summarize(name: str, load: Load, moment: float) -> Fault:
+    """See what a fault at a moment did."""
+    before = median(_rates(load.ended, moment - BEFORE + 1, moment))
+    starts = [moment + at * SLICE for at in range(round(AFTER / SLICE))]
+    rates = _rates(load.ended, moment, moment + AFTER)
+    silent = next((at for at, rate in enumerate(rates) if rate < BACK * before), 0)
+    back = next(
+        (
+            start + SLICE - moment
+            for start, rate in list(zip(starts, rates, strict=True))[silent + 1 :]
+            if rate >= BACK * before
+        ),
+        None,
+    )
+    gaps = [later - earlier for earlier, later in zip(load.ended, load.ended[1:], strict=False)]
+    return Fault(name, len(load.ended), load.errors, before, back, max(gaps))
+
+
+def _rates(ended: Sequence[float], begin: float, end: float) -> list[float]:
+    """Calls a second in each slice of a time."""
+    slices = round((end - begin) / SLICE)
+    counts = [0] * slices
+    for moment in ended:
+        at = int((moment - begin) / SLICE)
+        if begin <= moment and at < slices:
+            counts[at] += 1
+    return [count / SLICE for count in counts]
+
+
+async def _many(service: Service, way: Way, texts: Iterator[str], requests: int) -> list[Memory]:
+    """Send many requests; watch what the processes hold."""
+    load, held = Load(way, texts), {"server": [], "replica": []}
+    processes = {"server": psutil.Process(service.server.process.pid), "replica": _replica(service)}
+    for _ in track(range(SAMPLES), "requests of random lengths"):
+        left = iter(range(requests // SAMPLES))
+        async with asyncio.TaskGroup() as callers:
+            for caller in range(CALLERS):
+                callers.create_task(_call_while(load, caller, left))
+        for name, process in processes.items():
+            held[name].append(round(process.memory_info().rss / 2**20, 1))
+    if load.errors:
+        raise RuntimeError(f"calls failed: {load.errors[:5]}")
+    return [Memory(name, sizes, _growth(sizes)) for name, sizes in held.items()]
+
+
+async def _call_while(load: Load, caller: int, left: Iterator[int]) -> None:
+    for _ in left:
+        await load.call(caller)
+
+
+def _growth(sizes: Sequence[float]) -> float:
+    middle = len(sizes) // 2
+    return round(median(sizes[middle:]) / median(sizes[:middle]) - 1, 4)
+
+
+def _replica(service: Service) -> psutil.Process:
+    children = psutil.Process(service.server.process.pid).children(recursive=True)
+    return next(child for child in children if "embedsvc.engine.worker" in child.cmdline())
+
+
+def _fault_table(faults: Sequence[Fault]) -> Table:
+    table = Table(title=f"a replica under {CALLERS} callers")
+    for heading in ("fault", "calls", "errors", "calls/s before", "back after s", "longest silence s"):
+        table.add_column(heading)
+    for fault in faults:
+        back = "never" if fault.back_seconds is None else f"{fault.back_seconds:.1f}"
+        table.add_row(
+            fault.fault,
+            str(fault.calls),
+            str(len(fault.errors)),
+            f"{fault.before:.0f}",
+            back,
+            f"{fault.longest_seconds:.2f}",
+        )
+    return table
+
+
+def _memory_table(memory: Sequence[Memory], requests: int) -> Table:
+    table = Table(title=f"memory over {requests:,} requests of {LENGTHS[0]} to {LENGTHS[-1]} tokens")
+    for heading in ("process", "MiB at first", "MiB at last", "second half over first"):
+        table.add_column(heading)
+    for each in memory:
+        table.add_row(each.process, f"{each.mebibytes[0]}", f"{each.mebibytes[-1]}", f"{each.growth:+.2%}")
+    return table
+
+
+if __name__ == "__main__":
+    sys.exit(main())
