@@ -73,8 +73,10 @@ def open_source(name: str, settings: Settings) -> ModelSource:
 
 
 def _choice(folder: Path, settings: Settings) -> EncoderChoice:
-    engine = settings.engine
-    return EncoderChoice(folder, engine.encoder, engine.precision, engine.batch_tokens, engine.batch_texts)
+    engine, cache = settings.engine, settings.models.cache
+    return EncoderChoice(
+        folder, engine.encoder, engine.precision, engine.batch_tokens, engine.batch_texts, cache
+    )
 
 
 def _capped(files: ModelFiles, name: str, settings: Settings) -> ModelFiles:
