@@ -63,6 +63,8 @@ def build(choice: EncoderChoice, device: str) -> Encoder:
     from embedsvc.engine.packed import PackedEncoder  # noqa: PLC0415 - torch takes seconds
     from embedsvc.engine.weights import find_architecture  # noqa: PLC0415
 
+    if choice.precision == "int8":
+        return _load_int8(choice, device)
     precision = _find_precision(choice.precision, device)
     if choice.encoder == "onnx":
         return _load_onnx(choice, device)
@@ -85,6 +87,23 @@ def _find_precision(wanted: Precision, device: str) -> str:
     if wanted not in ("auto", "float32"):
         raise ConfigurationError(f"engine.precision: nothing computes {wanted} on {device}")
     return "float32"
+
+
+def _load_int8(choice: EncoderChoice, device: str) -> Encoder:
+    from embedsvc.engine.agreement import require_agreement  # noqa: PLC0415 - torch takes seconds
+    from embedsvc.engine.int8 import Int8Linear  # noqa: PLC0415
+    from embedsvc.engine.packed import PackedEncoder  # noqa: PLC0415
+    from embedsvc.engine.weights import find_architecture  # noqa: PLC0415
+
+    architecture = find_architecture(choice.folder)
+    if architecture is None or device != "cpu" or choice.encoder not in ("auto", "packed"):
+        raise ConfigurationError(
+            "engine.precision: int8 is for BERT and MPNet on a CPU with engine.encoder packed, "
+            f"not for {choice.folder} on {device} with {choice.encoder}"
+        )
+    encoder = PackedEncoder(choice.folder, architecture, Int8Linear)
+    require_agreement(choice.folder, encoder, PackedEncoder(choice.folder, architecture), encoder.longest)
+    return encoder
 
 
 def _load_cuda(choice: EncoderChoice, architecture: "Architecture", device: str, precision: str) -> Encoder:

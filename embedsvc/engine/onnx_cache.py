@@ -15,38 +15,24 @@ from embedsvc.errors import ConfigurationError
 
 
 @dataclass(frozen=True, slots=True)
-class Graph:
-    """A file, and what is known of it.
-
-    Attributes:
-        path: Where it is.
-        cosine: The least cosine of its vectors to those in float32; 1 for float32 itself.
-    """
-
-    path: Path
-    cosine: float
-
-
-@dataclass(frozen=True, slots=True)
 class Recipe:
     """How a graph is made.
 
     Attributes:
         name: Of the file, without its ending; a graph takes the place of an older one of its name.
         made_from: Names everything that goes into the graph: what differs here is another graph.
-        make: Writes the file, and returns the graph's cosine; takes seconds.
+        make: Writes the file; takes seconds.
     """
 
     name: str
     made_from: str
-    make: Callable[[Path], float]
+    make: Callable[[Path], None]
 
 
 @dataclass(frozen=True, slots=True)
 class _Record:
     made_from: str
     sha256: str
-    cosine: float
 
 
 class GraphCache:
@@ -60,8 +46,8 @@ class GraphCache:
         self._folder = folder
 
     @contextmanager
-    def open(self, recipe: Recipe) -> Iterator[Graph]:
-        """Find a graph, or make it; until the context is left, no other process makes one.
+    def open(self, recipe: Recipe) -> Iterator[Path]:
+        """Find a graph's file, or make it; until the context is left, no other process makes one.
 
         Raises:
             ConfigurationError: It has to be made, and the folder cannot be written.
@@ -69,25 +55,25 @@ class GraphCache:
         with self._locked():
             yield self._find(recipe) or self._make(recipe)
 
-    def _find(self, recipe: Recipe) -> Graph | None:
+    def _find(self, recipe: Recipe) -> Path | None:
         """Return the graph where it is there, whole, and made from what is asked for."""
         path = self._path(recipe)
         record = _read(path.with_suffix(".json"))
         if record.get("made_from") != recipe.made_from or not path.exists():
             return None
-        return Graph(path, record["cosine"]) if digest(path) == record["sha256"] else None
+        return path if digest(path) == record["sha256"] else None
 
-    def _make(self, recipe: Recipe) -> Graph:
+    def _make(self, recipe: Recipe) -> Path:
         """Write the graph beside its place and move it there, then its record."""
         path = self._path(recipe)
         with self._writing(), TemporaryDirectory(dir=self._folder) as folder:
             made = Path(folder) / path.name
-            cosine = recipe.make(made)
+            recipe.make(made)
             record = made.with_suffix(".json")
-            record.write_text(json.dumps(asdict(_Record(recipe.made_from, digest(made), cosine))))
+            record.write_text(json.dumps(asdict(_Record(recipe.made_from, digest(made)))))
             made.replace(path)
             record.replace(path.with_suffix(".json"))
-        return Graph(path, cosine)
+        return path
 
     def _path(self, recipe: Recipe) -> Path:
         return self._folder / f"{recipe.name}.onnx"

@@ -1,12 +1,12 @@
 """BERT and MPNet on bare ONNX Runtime, on a CPU, from a graph of our own (`onnx_graph.py`)."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from embedsvc.engine.onnx_cache import Graph
 from embedsvc.engine.weights import Architecture
 from embedsvc.types import TokenSequence, Vectors
 
@@ -19,7 +19,7 @@ class OnnxEncoder:
     """A model of the BERT family, or an MPNet, on the CPU.
 
     Args:
-        graph: Its graph.
+        graph: Its graph (`onnx_graph.export`).
         architecture: What its files say.
         threads: That share the work of each operator.
     """
@@ -27,7 +27,7 @@ class OnnxEncoder:
     device = "cpu"
     padded = False
 
-    def __init__(self, graph: Graph, architecture: Architecture, threads: int) -> None:
+    def __init__(self, graph: Path, architecture: Architecture, threads: int) -> None:
         self.dimensions = architecture.dimensions
         self._pooling = architecture.pooling
         self._session = _open_session(graph, threads)
@@ -57,12 +57,12 @@ class OnnxEncoder:
         return mean
 
 
-def _open_session(graph: Graph, threads: int) -> onnxruntime.InferenceSession:
+def _open_session(graph: Path, threads: int) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.enable_mem_pattern = False  # it keeps a plan for every shape that it has seen
     options.log_severity_level = 3  # errors; they are raised as well
-    return onnxruntime.InferenceSession(graph.path, options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
 
 def _runs(lengths: Sequence[int]) -> Iterator[slice]:

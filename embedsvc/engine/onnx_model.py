@@ -45,6 +45,5 @@ class OnnxModel:
         }
         return Recipe(f"{weights[:16]}-float32", json.dumps(made_from, sort_keys=True), self._make)
 
-    def _make(self, path: Path) -> float:
+    def _make(self, path: Path) -> None:
         onnx_graph.export(self.folder, self.architecture, path)
-        return 1.0

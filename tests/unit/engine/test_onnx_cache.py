@@ -19,7 +19,6 @@ class Kitchen:
     def make(self, path):
         self.made += 1
         path.write_bytes(self.content)
-        return 0.99
 
     def recipe(self, made_from="weights"):
         return Recipe("model-float32", made_from, self.make)
@@ -37,18 +36,18 @@ def cache(tmp_path):
 
 def served(cache, recipe):
     with cache.open(recipe) as graph:
-        return graph.path.read_bytes(), graph.cosine
+        return graph.read_bytes()
 
 
-def test_a_graph_is_made_once_and_its_cosine_is_kept(cache, kitchen):
-    assert served(cache, kitchen.recipe()) == served(cache, kitchen.recipe()) == (b"graph", 0.99)
+def test_a_graph_is_made_once(cache, kitchen):
+    assert served(cache, kitchen.recipe()) == served(cache, kitchen.recipe()) == b"graph"
     assert kitchen.made == 1
 
 
 def test_a_graph_of_something_else_is_replaced(cache, kitchen, tmp_path):
     served(cache, kitchen.recipe())
     kitchen.content = b"newer"
-    assert served(cache, kitchen.recipe("other weights")) == (b"newer", 0.99)
+    assert served(cache, kitchen.recipe("other weights")) == b"newer"
     assert len(list(tmp_path.rglob("*.onnx"))) == 1
 
 
@@ -62,7 +61,7 @@ def test_what_is_damaged_is_made_anew(cache, kitchen, tmp_path, ending, damage):
         path.unlink()
     else:
         path.write_bytes(content[:2] if damage == "cut" else b"[" + content[1:])
-    assert served(cache, kitchen.recipe()) == (b"graph", 0.99)
+    assert served(cache, kitchen.recipe()) == b"graph"
     assert kitchen.made == 2
 
 
@@ -74,7 +73,7 @@ def test_nothing_is_left_of_a_graph_that_could_not_be_made(cache, kitchen, tmp_p
     with pytest.raises(RuntimeError, match="no"):
         served(cache, Recipe("model-float32", "weights", fail))
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
-    assert served(cache, kitchen.recipe()) == (b"graph", 0.99)
+    assert served(cache, kitchen.recipe()) == b"graph"
 
 
 def test_two_that_ask_at_once_make_one(cache, kitchen):
@@ -107,6 +106,6 @@ def test_a_folder_that_holds_the_graph_need_not_be_writable(cache, kitchen, monk
         raise PermissionError(13, os.strerror(13))
 
     monkeypatch.setattr("embedsvc.engine.onnx_cache.TemporaryDirectory", refuse)
-    assert served(cache, kitchen.recipe()) == (b"graph", 0.99)
+    assert served(cache, kitchen.recipe()) == b"graph"
     with pytest.raises(ConfigurationError, match="Permission denied"):
         served(cache, kitchen.recipe("other weights"))
