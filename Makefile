@@ -96,7 +96,7 @@ tests/js/node_modules/.stamp: tests/js/package-lock.json .venv/.test
 lock: .venv/.dev ## resolve requirements/*.txt anew
 	$(RESOLVE) pyproject.toml | $(NOT_CUDA) > $(REQUIREMENTS)/runtime.txt
 	echo 'torch==2.13.0' >> $(REQUIREMENTS)/runtime.txt
-	for set in build edge test dev bench; do \
+	for set in build edge onnx test dev bench; do \
 	  $(RESOLVE) pyproject.toml --extra $$set --constraint $(REQUIREMENTS)/runtime.txt | $(NOT_CUDA) \
 	    | grep -vxFf $(REQUIREMENTS)/runtime.txt > $(REQUIREMENTS)/$$set.txt; done
 	for peer in $(PEERS); do \

@@ -32,8 +32,8 @@ SERVICE_LINK = re.compile(r"EMBEDSVC_(SERVICE|PORT)(_[A-Z0-9]+)*")
 Port = Annotated[int, Field(ge=1, le=65535)]
 Positive = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0)]
-EncoderName = Literal["auto", "packed", "sentence-transformers", "fake", "null"]
-Precision = Literal["auto", "float32", "float16", "bfloat16"]
+EncoderName = Literal["auto", "packed", "onnx", "sentence-transformers", "fake", "null"]
+Precision = Literal["auto", "float32", "float16", "bfloat16", "int8"]
 
 
 class Section(BaseModel):
@@ -114,11 +114,13 @@ class EngineSettings(Section):
 
     encoder: EncoderName = "auto"
     """What computes vectors. `packed`: without padding, for BERT and MPNet; a model that it cannot
-    compute stops the start. `sentence-transformers`: any model, any device. `auto`: the first where it can.
+    compute stops the start. `onnx`: the same models on ONNX Runtime, on a CPU; needs the extra `onnx`.
+    `sentence-transformers`: any model, any device. `auto`: `packed` where it can, else that.
     `fake` and `null` need no weights and mean nothing: for tests, and to measure what all the rest costs."""
     precision: Precision = "auto"
-    """The numbers that weights are kept and multiplied in. `auto`: `float32` on a CPU, which has no other;
-    `float16` on a GPU."""
+    """The numbers that weights are kept and multiplied in. `auto`: `float32` on a CPU, `float16`
+    on a GPU. `int8`: with `packed`, on a CPU with VNNI; a model whose vectors it moves too far from float32
+    stops the start."""
     devices: Annotated[tuple[str, ...], Field(min_length=1)] = ("auto",)
     """One replica of every model for each entry: `cpu`, `cuda`, `cuda:1`, … `auto`: every GPU, or
     the CPU where there is none."""
@@ -168,6 +170,8 @@ class ModelSettings(Section):
     """Further models to serve."""
     folder: Path = Path("models")
     """A model's files are first looked for in the folder of its name below this one."""
+    cache: Path = Path(".run/onnx")
+    """Where `engine.encoder = "onnx"` keeps the graphs that it makes, each as large as its model."""
     hub: bool = True
     """Whether a model that is nowhere else may be downloaded, at its pinned revision."""
     settings: dict[str, ModelOverrides] = Field(default_factory=dict)

@@ -1,12 +1,13 @@
 """Which encoder computes a model on a device: the one that is asked for, or the fastest that can."""
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
 
-from embedsvc.config import EncoderName, EngineSettings, Precision
+from embedsvc.config import EncoderName, EngineSettings, ModelSettings, Precision
 from embedsvc.engine.encoder import Encoder
 from embedsvc.engine.limits import BatchLimits
 from embedsvc.errors import ConfigurationError
@@ -30,6 +31,7 @@ class EncoderChoice:
         precision: `engine.precision`.
         batch_tokens: `engine.batch_tokens`.
         batch_texts: `engine.batch_texts`.
+        cache: `models.cache`.
     """
 
     folder: Path
@@ -37,6 +39,7 @@ class EncoderChoice:
     precision: Precision
     batch_tokens: int | None = None
     batch_texts: int | None = None
+    cache: Path = ModelSettings().cache
 
 
 def batch_limits(settings: EngineSettings, device: str, *, padded: bool) -> BatchLimits:
@@ -60,7 +63,11 @@ def build(choice: EncoderChoice, device: str) -> Encoder:
     from embedsvc.engine.packed import PackedEncoder  # noqa: PLC0415 - torch takes seconds
     from embedsvc.engine.weights import find_architecture  # noqa: PLC0415
 
+    if choice.precision == "int8":
+        return _load_int8(choice, device)
     precision = _find_precision(choice.precision, device)
+    if choice.encoder == "onnx":
+        return _load_onnx(choice, device)
     if choice.encoder != "sentence-transformers":
         architecture = find_architecture(choice.folder)
         if architecture is not None and device == "cpu":
@@ -82,6 +89,23 @@ def _find_precision(wanted: Precision, device: str) -> str:
     return "float32"
 
 
+def _load_int8(choice: EncoderChoice, device: str) -> Encoder:
+    from embedsvc.engine.agreement import require_agreement  # noqa: PLC0415 - torch takes seconds
+    from embedsvc.engine.int8 import Int8Linear  # noqa: PLC0415
+    from embedsvc.engine.packed import PackedEncoder  # noqa: PLC0415
+    from embedsvc.engine.weights import find_architecture  # noqa: PLC0415
+
+    architecture = find_architecture(choice.folder)
+    if architecture is None or device != "cpu" or choice.encoder not in ("auto", "packed"):
+        raise ConfigurationError(
+            "engine.precision: int8 is for BERT and MPNet on a CPU with engine.encoder packed, "
+            f"not for {choice.folder} on {device} with {choice.encoder}"
+        )
+    encoder = PackedEncoder(choice.folder, architecture, Int8Linear)
+    require_agreement(choice.folder, encoder, PackedEncoder(choice.folder, architecture), encoder.longest)
+    return encoder
+
+
 def _load_cuda(choice: EncoderChoice, architecture: "Architecture", device: str, precision: str) -> Encoder:
     from embedsvc.engine.packed_cuda import load  # noqa: PLC0415 - torch takes seconds
     from embedsvc.engine.placing import Options  # noqa: PLC0415
@@ -94,3 +118,21 @@ def _load_cuda(choice: EncoderChoice, architecture: "Architecture", device: str,
     if made.uncompiled is not None:
         log.warning("kernels are not compiled, which is slower", device=device, reason=made.uncompiled)
     return encoder
+
+
+def _load_onnx(choice: EncoderChoice, device: str) -> Encoder:
+    missing = [name for name in ("onnx", "onnxruntime", "onnxscript") if find_spec(name) is None]
+    if missing:
+        raise ConfigurationError(
+            f"engine.encoder: onnx needs {', '.join(missing)}, which the extra `onnx` has: "
+            "pip install --requirement requirements/onnx.txt"
+        )
+    from embedsvc.engine.onnx_model import OnnxModel  # noqa: PLC0415 - for those who have the extra
+    from embedsvc.engine.weights import find_architecture  # noqa: PLC0415 - torch takes seconds
+
+    architecture = find_architecture(choice.folder)
+    if architecture is None or device != "cpu":
+        raise ConfigurationError(
+            f"engine.encoder: onnx computes BERT and MPNet on a CPU, not {choice.folder} on {device}"
+        )
+    return OnnxModel(choice.folder, architecture).load(choice.cache)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import layer_norm, scaled_dot_product_attention
 
+from embedsvc.engine.int8 import Int8Linear
 from embedsvc.engine.packing import Group, Packed, pack
 from embedsvc.engine.positions import position_vectors, relative_bias
 from embedsvc.engine.prepack import Linear
@@ -22,25 +23,29 @@ from embedsvc.types import TokenSequence, Vectors
 
 
 class PackedEncoder:
-    """A model of the BERT family, or an MPNet, in float32 on the CPU.
+    """A model of the BERT family, or an MPNet, on the CPU.
 
     Args:
         folder: The model's files.
         architecture: What they say (`weights.find_architecture`).
+        linear: What computes its linear layers; the rest is in float32.
     """
 
     device = "cpu"
     padded = False
 
-    def __init__(self, folder: Path, architecture: Architecture) -> None:
+    def __init__(
+        self, folder: Path, architecture: Architecture, linear: type[Linear | Int8Linear] = Linear
+    ) -> None:
         weights = load_weights(folder, architecture.family)
         self.dimensions = architecture.dimensions
         self._architecture = architecture
         self._words = weights["embeddings.word_embeddings.weight"]
         self._positions = position_vectors(weights, architecture.family)
+        self.longest = len(self._positions)
         self._norm = _norm(weights, "embeddings.LayerNorm", architecture)
         self._bias = relative_bias(weights) if architecture.family == "mpnet" else None
-        self._layers = [_Layer(weights, at, architecture) for at in range(architecture.layers)]
+        self._layers = [_Layer(weights, at, architecture, linear) for at in range(architecture.layers)]
 
     @torch.inference_mode()
     def encode(self, batch: Sequence[TokenSequence]) -> Vectors:
@@ -77,18 +82,24 @@ class PackedEncoder:
 class _Layer:
     """One layer of the encoder."""
 
-    def __init__(self, weights: Mapping[str, Tensor], index: int, architecture: Architecture) -> None:
+    def __init__(
+        self,
+        weights: Mapping[str, Tensor],
+        index: int,
+        architecture: Architecture,
+        linear: type[Linear | Int8Linear],
+    ) -> None:
         prefix, names = f"encoder.layer.{index}.", NAMES[architecture.family]
         projections = [prefix + names[name] for name in ("query", "key", "value")]
         self._heads = architecture.heads
-        self._qkv = Linear(
+        self._qkv = linear(
             torch.cat([weights[f"{name}.weight"] for name in projections]),
             torch.cat([weights[f"{name}.bias"] for name in projections]),
         )
-        self._output = _linear(weights, prefix + names["output"])
+        self._output = linear(*_affine(weights, prefix + names["output"]))
         self._attention_norm = _norm(weights, prefix + names["attention_norm"], architecture)
-        self._up = _linear(weights, f"{prefix}intermediate.dense", activate=True)
-        self._down = _linear(weights, f"{prefix}output.dense")
+        self._up = linear(*_affine(weights, f"{prefix}intermediate.dense"), activate=True)
+        self._down = linear(*_affine(weights, f"{prefix}output.dense"))
         self._norm = _norm(weights, f"{prefix}output.LayerNorm", architecture)
 
     def __call__(self, hidden: Tensor, packed: Packed, masks: Sequence[Tensor | None]) -> Tensor:
@@ -109,8 +120,8 @@ class _Layer:
         return attended
 
 
-def _linear(weights: Mapping[str, Tensor], name: str, *, activate: bool = False) -> Linear:
-    return Linear(weights[f"{name}.weight"], weights[f"{name}.bias"], activate=activate)
+def _affine(weights: Mapping[str, Tensor], name: str) -> tuple[Tensor, Tensor]:
+    return weights[f"{name}.weight"], weights[f"{name}.bias"]
 
 
 def _norm(weights: Mapping[str, Tensor], name: str, architecture: Architecture) -> partial[Tensor]:

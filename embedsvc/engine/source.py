@@ -9,6 +9,7 @@ from embedsvc.config import Settings
 from embedsvc.engine import choice, fake
 from embedsvc.engine.catalog import CATALOG, OPENAI_NAMES
 from embedsvc.engine.choice import EncoderChoice
+from embedsvc.engine.cpu import warn_without_vnni
 from embedsvc.engine.encoder import Encoder
 from embedsvc.engine.files import ModelFiles, find
 from embedsvc.engine.tokenizer import ModelTokenizer, load_tokenizer
@@ -64,6 +65,8 @@ def open_source(name: str, settings: Settings) -> ModelSource:
             ModelTokenizer(fake.tokenizer(), name, files.max_tokens),
             fake.ENCODERS[settings.engine.encoder],
         )
+    if settings.engine.precision == "int8":
+        warn_without_vnni()
     files = _capped(find(name, settings.models), name, settings)
     return ModelSource(
         _card(name, files, settings),
@@ -73,8 +76,10 @@ def open_source(name: str, settings: Settings) -> ModelSource:
 
 
 def _choice(folder: Path, settings: Settings) -> EncoderChoice:
-    engine = settings.engine
-    return EncoderChoice(folder, engine.encoder, engine.precision, engine.batch_tokens, engine.batch_texts)
+    engine, cache = settings.engine, settings.models.cache
+    return EncoderChoice(
+        folder, engine.encoder, engine.precision, engine.batch_tokens, engine.batch_texts, cache
+    )
 
 
 def _capped(files: ModelFiles, name: str, settings: Settings) -> ModelFiles:

@@ -66,7 +66,7 @@ def test_any_other_encoder_of_a_gpu_has_its_precision_too(folder, other, precisi
 
 
 @pytest.mark.parametrize("precision", ["float16", "bfloat16"])
-def test_a_cpu_computes_in_float32_only(folder, precision):
+def test_a_cpu_computes_in_no_16_bit_format(folder, precision):
     with pytest.raises(ConfigurationError, match=rf"engine\.precision: nothing computes {precision} on cpu"):
         choice.build(EncoderChoice(folder, "auto", precision), "cpu")
 

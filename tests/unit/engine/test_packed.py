@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tiny_models
 import torch
+from batches import LENGTHS, batch_of, cosines
 
 from embedsvc.config import Settings
 from embedsvc.engine.packed import PackedEncoder
@@ -14,22 +15,6 @@ from embedsvc.engine.reference import ReferenceEncoder
 from embedsvc.engine.source import open_source
 from embedsvc.engine.weights import find_architecture
 from embedsvc.errors import ConfigurationError
-
-LENGTHS = {
-    "one": [5],
-    "equal": [9] * 4,
-    "like": [10, 12, 11, 13, 10],
-    "mixed, in no order": [40, 3, 17, 3, 256, 41, 90, 16, 5],
-}
-
-
-def batch_of(lengths, words=tiny_models.WORDS):
-    random = np.random.default_rng(sum(lengths))
-    return [random.integers(5, words, length).tolist() for length in lengths]
-
-
-def cosines(one, other):
-    return (one * other).sum(axis=1) / np.linalg.norm(one, axis=1) / np.linalg.norm(other, axis=1)
 
 
 @pytest.fixture(scope="module", params=tiny_models.CATALOG_SHAPES, ids=lambda shape: shape.name)
