@@ -67,7 +67,8 @@ class PackedEncoder:
     def _pool(self, hidden: Tensor, packed: Packed) -> Tensor:
         if self._architecture.pooling == "cls":
             return hidden[packed.lengths.cumsum(0) - packed.lengths]
-        return torch.segment_reduce(hidden, "mean", lengths=packed.lengths)
+        real = hidden[: packed.groups[-1].rows.stop]
+        return torch.segment_reduce(real, "mean", lengths=packed.lengths)
 
     def _mask(self, group: Group) -> Tensor | None:
         """What attention adds to its scores: MPNet's relative bias, and minus infinity at padding."""
@@ -117,6 +118,7 @@ class _Layer:
             result = scaled_dot_product_attention(query, key, value, attn_mask=mask)
             flat = result.transpose(1, 2).reshape(*group.shape, -1)
             attended[group.rows] = flat.flatten(0, 1) if group.real is None else flat[group.real]
+        attended[packed.groups[-1].rows.stop :] = 0  # whatever lay there might be slow to compute with
         return attended
 
 

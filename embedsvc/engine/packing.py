@@ -9,6 +9,9 @@ from torch import Tensor
 
 from embedsvc.types import TokenSequence
 
+FEWEST_ROWS, FINENESS = 4, 5
+"""Rows are multiples of the first, and of a power of two that leaves no more than so many leading bits."""
+
 SLACK = 4
 """Texts whose lengths differ by no more than this share one call of attention, padded for it alone."""
 
@@ -36,7 +39,7 @@ class Packed:
     """A batch, sorted by length.
 
     Attributes:
-        ids: Token ids, one text after the other.
+        ids: Token ids, one text after the other, then rows that belong to none (`round_up`).
         positions: The place of each token in its text, from 0.
         lengths: Tokens of each text.
         order: Which text of the batch each one is.
@@ -54,13 +57,24 @@ def pack(batch: Sequence[TokenSequence]) -> Packed:
     """Lay out a batch."""
     order = sorted(range(len(batch)), key=lambda at: len(batch[at]))
     lengths = [len(batch[at]) for at in order]
+    tokens = sum(lengths)
+    nobody = np.zeros(round_up(tokens) - tokens, dtype=np.int64)
     return Packed(
-        ids=torch.from_numpy(np.concatenate([np.asarray(batch[at]) for at in order])),
-        positions=torch.from_numpy(np.concatenate([np.arange(length) for length in lengths])),
+        ids=torch.from_numpy(np.concatenate([*(np.asarray(batch[at]) for at in order), nobody])),
+        positions=torch.from_numpy(np.concatenate([*(np.arange(length) for length in lengths), nobody])),
         lengths=torch.tensor(lengths),
         order=order,
         groups=list(group_lengths(lengths)),
     )
+
+
+def round_up(tokens: int) -> int:
+    """Rows for so many tokens: a sixteenth more at most, from 64 on.
+
+    oneDNN makes and keeps a kernel for every number of rows that it meets: of few numbers it makes few.
+    """
+    step = max(FEWEST_ROWS, 1 << max(0, tokens.bit_length() - FINENESS))
+    return -(-tokens // step) * step
 
 
 def group_lengths(lengths: Sequence[int]) -> Iterator[Group]:
