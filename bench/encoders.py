@@ -13,7 +13,7 @@ from model import MAX_TOKENS, MODEL
 from ways import Vectors
 
 from embedsvc.config import EngineSettings
-from embedsvc.engine.choice import EncoderChoice, build
+from embedsvc.engine.choice import EncoderChoice, batch_limits, build
 from embedsvc.engine.encoder import normalized
 from embedsvc.engine.tokenizer import ModelTokenizer, Tokenized, load_tokenizer
 from embedsvc.types import TokenSequence, Truncation
@@ -66,13 +66,13 @@ def cut(lengths: Sequence[int], most_tokens: int, most_texts: int) -> Iterator[r
 
 def _load_own(folder: Path, kind: EncoderKind) -> Embed:
     """The service's encoder and tokenizer, in batches of the service's size, in order of arrival."""
-    limits = EngineSettings()
+    limits = batch_limits(EngineSettings(), "cpu", padded=False)
     tokenizer = ModelTokenizer(load_tokenizer(folder), MODEL, MAX_TOKENS)
     encoder = build(EncoderChoice(folder, kind.encoder, kind.precision), "cpu")
 
     def embed(texts: Sequence[str]) -> Vectors:
         ids = _tokenize(tokenizer, texts)
-        batches = cut([len(text) for text in ids], limits.batch_tokens, limits.batch_texts)
+        batches = cut([len(text) for text in ids], limits.tokens, limits.texts)
         vectors = [encoder.encode([ids[at] for at in batch]) for batch in batches]
         return normalized(np.concatenate(vectors))
 

@@ -116,9 +116,7 @@ def main() -> int:
     console.print(_memory_table(memory, options.requests))
     path = RESULTS / f"endure-{time.strftime('%Y-%m-%d')}.json"
     figures = {"faults": list(map(asdict, faults)), "memory": list(map(asdict, memory))}
-    path.write_text(
-        json.dumps({"conditions": describe(), "requests": options.requests, **figures}, indent=1)
-    )
+    path.write_text(json.dumps({"conditions": describe(), "requests": options.requests, **figures}, indent=1))
     console.print(path, soft_wrap=True)
     return int(any(fault.errors or fault.back_seconds is None for fault in faults))
 

@@ -23,12 +23,12 @@ class Side:
     metric: str
 
     def rounds(self, run: Run) -> dict[int, float]:
-        """The figure of the best subject by round; empty where none was measured."""
+        """The figure of the best subject by round; empty where one of them misses a round."""
         found = [run.rounds(self.scenario, subject, self.metric) for subject in self.subjects]
+        if any(len(rounds) < run.count for rounds in found):
+            return {}
         best = min if self.metric.startswith("p") else max
-        return best(
-            (rounds for rounds in found if rounds), key=lambda one: spread([*one.values()]).median, default={}
-        )
+        return best(found, key=lambda one: spread([*one.values()]).median)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class Goal:
         return measured.median <= self.bound if self.at_most else measured.median >= self.bound
 
 
-OWN = (plan.PACKED, plan.ONNX)
+OWN = (plan.PACKED,)
 INFINITY = (plan.INFINITY_TORCH, plan.INFINITY_ONNX)
 
 

@@ -7,14 +7,14 @@ from encoders import EncoderKind
 from lengths import log_normal, zipf
 
 SORTED, ARRIVAL = "sentence-transformers, sorted", "sentence-transformers, arrival"
-PACKED, ONNX, INT8 = "packed", "onnx", "onnx int8"
+PACKED, ONNX, INT8 = "packed", "onnx", "packed int8"
 
 ENCODERS: Mapping[str, EncoderKind] = {
     SORTED: EncoderKind("sorted"),
     ARRIVAL: EncoderKind("arrival"),
     PACKED: EncoderKind("packed"),
     ONNX: EncoderKind("onnx"),
-    INT8: EncoderKind("onnx", precision="int8", least_cosine=0.985),
+    INT8: EncoderKind("packed", precision="int8", least_cosine=0.985),
 }
 
 GRPC, STREAM, REST_FLOAT, REST_BASE64 = "gRPC", "gRPC stream", "REST float", "REST base64"
@@ -23,6 +23,9 @@ NULL = "gRPC, null encoder"
 
 UNARY = (GRPC, REST_FLOAT, REST_BASE64)
 PEERS = (FASTAPI, INFINITY_TORCH, INFINITY_ONNX)
+
+OPTIONAL = (*PEERS, ONNX)
+"""What may be missing."""
 
 SHORT, MIXED, ZIPF = (16,), tuple(log_normal()), tuple(zipf())
 

@@ -45,6 +45,11 @@ class Run:
     not_run: Mapping[str, str]
     measurements: Sequence[Measurement]
 
+    @property
+    def count(self) -> int:
+        """How many rounds there were."""
+        return max((item.round for item in self.measurements), default=0)
+
     def rounds(self, scenario: str, subject: str, metric: str) -> dict[int, float]:
         """One metric by round; empty where it was not measured."""
         return {

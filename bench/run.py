@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from model import CACHE
-from plan import FULL, QUICK, Plan
+from plan import FULL, OPTIONAL, QUICK, Plan
 from plots import plot
 from report import RESULTS, Run, describe, save
 from rich.console import Console
@@ -24,7 +24,7 @@ PAGE = 170
 
 
 def main() -> int:
-    """Measure, show and keep; return 1 if any call failed."""
+    """Measure, show and keep; return 1 if any call failed, or anything of ours was not run."""
     options = _parse()
     console = Console() if sys.stdout.isatty() else Console(width=PAGE)
     run = asyncio.run(_run(QUICK if options.quick else FULL, console))
@@ -33,7 +33,9 @@ def main() -> int:
     folder = CACHE if options.quick else RESULTS
     for kept in (save(run, folder), plot(run, folder)):
         console.print(kept, soft_wrap=True)
-    return int(any(item.figures.errors for item in run.measurements))
+    failed = any(item.figures.errors for item in run.measurements)
+    missing = [name for name in run.not_run if not name.startswith(OPTIONAL)]
+    return int(failed or bool(missing))
 
 
 def _parse() -> argparse.Namespace:

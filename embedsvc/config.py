@@ -131,6 +131,8 @@ class EngineSettings(Section):
     """Texts of one batch, at most; 32 is the least. Not set: 256 on a CPU, 1,024 on a GPU."""
     queue_tokens: Positive = 131_072
     """Tokens that may wait. A request that does not fit gets UNAVAILABLE at once, unless nothing waits."""
+    start_seconds: Seconds = 600.0
+    """How long a replica may take to load its model and to warm up."""
     hang_seconds: Seconds = 2.0
     """A batch that takes so much longer than ten times what the slowest of the last ones would have taken is
     taken to hang: its replica is killed and started again, and its texts go to another."""

@@ -43,8 +43,9 @@ class Embedder:
             model=model.name,
         )
         cost = sum(_likely_tokens(item, model) for item in request.inputs)
-        async with self._engine.admission.admit(cost, caller):
-            embeddings = await self._compute(request, model, dimensions, caller)
+        with model.batcher.entered():  # at once, so that a model that is replaced meanwhile still answers
+            async with self._engine.admission.admit(cost, caller):
+                embeddings = await self._compute(request, model, dimensions, caller)
         self._count(embeddings)
         return embeddings
 

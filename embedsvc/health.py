@@ -55,9 +55,11 @@ class HealthReporter:
     async def watch(self) -> None:
         """Keep it up to date, and have idle replicas prove themselves."""
         while True:
-            await self.update()
-            await self._engine.probe()
-            await self.update()
+            try:
+                await self._engine.probe()
+                await self.update()
+            except Exception:
+                log.exception("health was not looked at")
             await asyncio.sleep(INTERVAL)
 
 

@@ -128,6 +128,7 @@ class Metrics:
         """Show nothing more of the state of a model that is unloaded; what was counted stays."""
         self.model_ready.remove(model)
         self.replicas_ready.remove(model)
+        self._queue_tokens.remove(model)
 
 
 @contextmanager

@@ -22,19 +22,19 @@ class Door:
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
         self.held = 0
-        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self._waiting: dict[str, deque[tuple[int, asyncio.Future[None]]]] = {}  # the first one's turn it is
 
     def fits(self, tokens: int) -> bool:
         """Whether there is room."""
         return self.held == 0 or self.held + tokens <= self.capacity
 
-    async def acquire(self, tokens: int) -> None:
-        """Take room, waiting for it first come first served."""
+    async def acquire(self, tokens: int, caller: str = "") -> None:
+        """Take room, waiting for it: callers by turns, and the requests of one first come first served."""
         if self.fits(tokens) and not self._waiting:
             self.held += tokens
             return
         turn = asyncio.get_running_loop().create_future()
-        self._waiting.append((tokens, turn))
+        self._waiting.setdefault(caller, deque()).append((tokens, turn))
         try:
             await turn
         except asyncio.CancelledError:
@@ -46,13 +46,17 @@ class Door:
         """Give room back, and let in who fits."""
         self.held -= tokens
         while self._waiting:
-            wanted, turn = self._waiting[0]
+            caller, requests = next(iter(self._waiting.items()))
+            wanted, turn = requests[0]
             if not turn.cancelled():
                 if not self.fits(wanted):
                     return
                 self.held += wanted
                 turn.set_result(None)
-            self._waiting.popleft()
+            requests.popleft()
+            del self._waiting[caller]
+            if requests:
+                self._waiting[caller] = requests  # to the end of the round
 
 
 class Admission:
@@ -80,7 +84,7 @@ class Admission:
             OverloadedError: There is no room, and the caller is not patient.
         """
         if caller.patient:
-            await self._streams.acquire(tokens)
+            await self._streams.acquire(tokens, caller.name)
             try:
                 yield
             finally:

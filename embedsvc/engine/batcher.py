@@ -1,8 +1,9 @@
 """The thin asynchronous shell around the scheduler: jobs in, batches to replicas, one future a job."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+import math
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import TypeAlias
 
 import numpy as np
@@ -49,9 +50,9 @@ class Batcher:
         self._metrics = metrics
         self._scheduler: Scheduler[Ticket, Replica] = Scheduler(limits)
         self._runs: set[asyncio.Task[None]] = set()
-        self._jobs = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._inside = 0
+        self._empty = asyncio.Event()
+        self._empty.set()
         self._woken = False
 
     @property
@@ -59,23 +60,42 @@ class Batcher:
         """Tokens that wait."""
         return self._scheduler.queue.tokens
 
+    @contextmanager
+    def entered(self) -> Iterator[None]:
+        """What is begun while the context is open is finished before the batcher closes.
+
+        Raises:
+            OverloadedError: It is closed.
+        """
+        if self.closed:
+            raise OverloadedError("the server is shutting down")
+        self._inside += 1
+        self._empty.clear()
+        try:
+            yield
+        finally:
+            self._inside -= 1
+            if not self._inside:
+                self._empty.set()
+
     async def submit(self, texts: Sequence[TokenSequence], caller: Caller) -> Computed:
         """Compute the vectors of one request's texts. Cancelling it takes them out of the queue.
 
+        To be called within `entered`.
+
         Raises:
-            OverloadedError: The server drains, or no replica works.
+            OverloadedError: No replica works.
             DeadlineExceededError: The caller's deadline passed, or would have.
             InternalError: An encoder failed.
         """
-        self._refuse_if_closed()
+        if self.pool.hopeless:
+            raise OverloadedError("no replica of the model works; try again later")
         loop = asyncio.get_running_loop()
         vectors = np.zeros((len(texts), self.pool.dimensions), dtype=np.float32)
         if not texts:
             return Computed(vectors)
         job = Job(texts, caller, vectors, loop.create_future(), loop.time())
         self._scheduler.queue.add([Ticket(job, index) for index in range(len(texts))])
-        self._jobs += 1
-        self._idle.clear()
         self._wake()
         try:
             async with asyncio.timeout_at(caller.deadline):
@@ -83,9 +103,8 @@ class Batcher:
         except TimeoutError:
             raise DeadlineExceededError("the deadline passed before the vectors were ready") from None
         finally:
-            self._jobs -= 1
-            if not self._jobs:
-                self._idle.set()
+            if job.done < len(texts):
+                self._scheduler.queue.leave(sum(map(len, texts)))
 
     def joined(self, replica: Replica) -> None:
         """See `pool.Listener`."""
@@ -104,16 +123,10 @@ class Batcher:
         """Take nothing new, compute what waits, and return when all is done."""
         self.closed = True
         try:
-            await self._idle.wait()
+            await self._empty.wait()
         finally:
             self._fail(self._scheduler.queue.drain(), InternalError())
             await asyncio.gather(*self._runs)
-
-    def _refuse_if_closed(self) -> None:
-        if self.closed:
-            raise OverloadedError("the server is shutting down")
-        if self.pool.hopeless:
-            raise OverloadedError("no replica of the model works; try again later")
 
     def _wake(self) -> None:
         """Decide once for all that happens in this turn of the event loop."""
@@ -124,12 +137,8 @@ class Batcher:
     def _dispatch(self) -> None:
         self._woken = False
         now = asyncio.get_running_loop().time()
-        while True:
-            decision = self._scheduler.next(now)
-            self._fail(decision.late, DeadlineExceededError("the deadline is too near for what is queued"))
-            if decision.assignment is None:
-                break
-            self._start(decision.assignment, now)
+        while batch := self._scheduler.next(now, _refuse):
+            self._start(batch, now)
 
     def _start(self, batch: Batch, now: float) -> None:
         self._metrics.batch_texts.observe(len(batch.batch))
@@ -152,8 +161,8 @@ class Batcher:
         except BatchFailedError as error:
             self._metrics.batch_failures.inc()
             self._isolate(batch, error)
-        except ReplicaLostError:
-            self._fail_over(batch)
+        except ReplicaLostError as error:
+            self._fail_over(batch, error)
         except BaseException as error:
             self._fail(batch.batch, InternalError())
             if not isinstance(error, Exception):
@@ -180,23 +189,33 @@ class Batcher:
             self._scheduler.shrink(batch)
 
     def _isolate(self, batch: Batch, error: BatchFailedError) -> None:
-        """After a batch failed: halves, until the text that fails is alone; but not on a broken replica."""
+        """After a batch failed: halves, until the text that fails is alone."""
         log.error("batch failed", device=batch.replica.device, texts=len(batch.batch), reason=str(error))
-        if error.last or len(batch.batch) == 1:
+        if len(batch.batch) == 1:
             self._fail(batch.batch, InternalError())
         else:
-            self._scheduler.halve(batch)
+            self._scheduler.split(batch)
 
-    def _fail_over(self, batch: Batch) -> None:
-        """After the replica was lost: once more on another, in halves."""
+    def _fail_over(self, batch: Batch, error: ReplicaLostError) -> None:
+        """After the replica was lost: once more on another.
+
+        What it had begun may be why: in so many parts that few fail beside the culprit, for one more loss.
+        """
+        if not error.begun:
+            self._scheduler.split(batch, parts=1)
+            return
         for ticket in batch.batch:
             ticket.lost += 1
         self._fail([ticket for ticket in batch.batch if ticket.lost >= LOST_TWICE], InternalError())
-        self._scheduler.halve(batch)
+        self._scheduler.split(batch, parts=math.isqrt(len(batch.batch) - 1) + 1)
 
     def _fail(self, tickets: Sequence[Ticket], error: EmbedsvcError) -> None:
         for ticket in tickets:
             ticket.job.fail(error)
+
+
+def _refuse(ticket: Ticket) -> None:
+    ticket.job.fail(DeadlineExceededError("the deadline is too near for what is queued"))
 
 
 @asynccontextmanager

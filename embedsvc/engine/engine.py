@@ -95,8 +95,10 @@ class Engine:
             ModelNotFoundError: It is not served.
             ConfigurationError: It is the primary model.
         """
-        if self.find(name).card.primary:
+        model = self.find(name)
+        if model.card.primary:
             raise ConfigurationError(f"models.primary: {name} cannot be unloaded")
+        name = model.name
         self.models = {other: model for other, model in self.models.items() if other != name}
         self.names = _by_every_name(self.models)
         await self._open.pop(name).aclose()

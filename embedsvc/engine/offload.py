@@ -18,17 +18,19 @@ class _Work(Generic[Result]):
     call: Callable[[], Result]
     future: asyncio.Future[Result]
 
-    def run(self) -> Result | Exception:
+    def run(self) -> Result | BaseException:
         """Blocking."""
         try:
             return self.call()
         except Exception as error:  # noqa: BLE001 - who asked for it is told
             return error
+        except BaseException as error:  # noqa: BLE001 - so that of a Rust library in a panic is caught, too
+            return RuntimeError(repr(error))
 
-    def resolve(self, outcome: Result | Exception) -> None:
+    def resolve(self, outcome: Result | BaseException) -> None:
         if self.future.done():  # whoever asked has gone
             return
-        if isinstance(outcome, Exception):
+        if isinstance(outcome, BaseException):
             self.future.set_exception(outcome)
         else:
             self.future.set_result(outcome)
@@ -77,5 +79,7 @@ def _run(works: Sequence[_Work[Any]]) -> Sequence[Any]:
 
 
 def _resolve(works: Sequence[_Work[Any]], done: asyncio.Future[Sequence[Any]]) -> None:
-    for work, outcome in zip(works, done.result(), strict=True):
+    error = asyncio.CancelledError() if done.cancelled() else done.exception()
+    outcomes = done.result() if error is None else [error] * len(works)
+    for work, outcome in zip(works, outcomes, strict=True):
         work.resolve(outcome)

@@ -1,5 +1,6 @@
 """How fast batches go: what deadlines are held against, and what a batch that hangs is told by."""
 
+import math
 from collections import deque
 
 MEMORY = 16
@@ -7,27 +8,35 @@ MEMORY = 16
 
 
 class Pace:
-    """Seconds a token of the last batches."""
+    """What the last batches took."""
 
     def __init__(self) -> None:
-        self._seconds: deque[float] = deque(maxlen=MEMORY)
+        self._batches: deque[tuple[int, float]] = deque(maxlen=MEMORY)
+        self._best = math.inf  # seconds a token, ever
 
     def __len__(self) -> int:
-        return len(self._seconds)
+        return len(self._batches)
 
     def record(self, tokens: int, seconds: float) -> None:
         """Remember a batch."""
-        self._seconds.append(seconds / max(1, tokens))
+        self._batches.append((tokens, seconds))
+        self._best = min(self._best, seconds / max(1, tokens))
 
     def at_best(self, tokens: int) -> float:
         """Seconds that so many tokens take if all goes as well as it lately has, or 0."""
-        return tokens * min(self._seconds, default=0.0)
+        return tokens * min((seconds / max(1, count) for count, seconds in self._batches), default=0.0)
 
     def at_worst(self, tokens: int) -> float:
-        """Seconds that so many tokens take if all goes as badly as it lately has, or 0."""
-        return tokens * max(self._seconds, default=0.0)
+        """Seconds that so many tokens take if all goes as badly as it lately has, or 0.
+
+        That is the longest of the last batches, and the tokens at the best rate ever: what a batch costs
+        beside its tokens, which rules short ones, is not multiplied by the tokens of a long one.
+        """
+        if not self._batches:
+            return 0.0
+        return max(seconds for _, seconds in self._batches) + tokens * self._best
 
     def doubt(self) -> None:
         """Forget a batch: after enough work that was refused for being too slow, some is tried."""
-        if self._seconds:
-            self._seconds.popleft()
+        if self._batches:
+            self._batches.popleft()

@@ -15,6 +15,7 @@ from embedsvc.engine.replica import (
     ReplicaError,
     ReplicaLostError,
     ReplicaUnusableError,
+    Timing,
     open_replica,
 )
 from embedsvc.engine.worker import Order
@@ -23,9 +24,6 @@ from embedsvc.metrics import EngineMetrics
 from embedsvc.types import TokenSequence
 
 log = structlog.get_logger()
-
-PROBE = [[0] * 4]
-"""A batch of one short text."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 30.0
 """Seconds before a lost replica is started again: twice as long each time."""
@@ -56,14 +54,14 @@ class PoolSpec:
         build: Makes an encoder for a device.
         devices: One replica for each entry.
         warm_up: A batch that every replica must be able to compute.
-        patience: Seconds before a batch is taken to hang; see `replica.HANGS`.
+        timing: How long anything may take.
     """
 
     name: str
     build: EncoderFactory
     devices: Sequence[str]
     warm_up: Sequence[TokenSequence]
-    patience: float
+    timing: Timing
 
 
 class Pool:
@@ -93,12 +91,12 @@ class Pool:
             listener.joined(replica)
 
     async def probe(self) -> None:
-        """Have every idle replica embed a short text. One that fails it is struck, one that hangs is lost."""
+        """Have every idle replica embed a short text. One that fails it, or hangs over it, is lost."""
         await asyncio.gather(*(self._probe(replica) for replica in self.replicas if replica.idle))
 
     async def _probe(self, replica: Replica) -> None:
         try:
-            await replica.encode(PROBE)
+            await replica.probe()
         except ReplicaError as error:
             log.warning("probe failed", model=self.spec.name, device=replica.device, reason=str(error))
 
@@ -123,9 +121,8 @@ class Pool:
     async def _live(self, device: str, started: asyncio.Future[None]) -> None:
         """Run one replica until it is lost. After a long life that is no failure to start."""
         clock = asyncio.get_running_loop().time
-        async with open_replica(
-            Order(self.spec.build, device, self.spec.warm_up), self.spec.patience
-        ) as replica:
+        order = Order(self.spec.build, device, self.spec.warm_up)
+        async with open_replica(order, self.spec.timing) as replica:
             began = clock()
             self._join(replica)
             if not started.done():

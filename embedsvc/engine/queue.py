@@ -39,6 +39,7 @@ class FairQueue(Generic[Entry]):
         self._owed = 0  # to bulk work, in parts of BULK_SHARE of a token
         self._window: LengthWindow[Entry] = LengthWindow()
         self._again: deque[Sequence[Entry]] = deque()
+        self._left = 0  # tokens that nobody waits for any more, at most
 
     @property
     def tokens(self) -> int:
@@ -57,6 +58,15 @@ class FairQueue(Generic[Entry]):
     def put_back(self, groups: Iterable[Sequence[Entry]]) -> None:
         """Queue groups of entries that were taken once, each to be a batch again, before all others."""
         self._again.extend(group for group in groups if group)
+
+    def leave(self, tokens: int) -> None:
+        """Note that nobody waits for some entries any more: of what is kept, the dead are half at most."""
+        self._left += tokens
+        if 2 * self._left > self.tokens:
+            self._left = 0
+            for waiting in (self._interactive, self._bulk):
+                waiting.sweep()
+            self._window.drop_dead()
 
     def take(self) -> list[Entry]:
         """Remove and return the next batch; empty only where nothing alive waits."""

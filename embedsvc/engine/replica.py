@@ -3,7 +3,9 @@
 import asyncio
 import json
 import logging
+import os
 import pickle
+import signal
 import socket
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
@@ -23,14 +25,27 @@ from embedsvc.types import TokenSequence, Vectors
 
 log = structlog.get_logger()
 
+PROBE = [[0] * 4]
+"""A batch of one short text."""
+
 STRIKES = 5
-"""Batches that fail in a row before a replica is taken for broken."""
+"""Batches that fail in a row before a replica has to prove that it is not broken."""
 
 HANGS = 10
 """A batch hangs that takes so many times longer than the slowest of late would have, and `patience` more."""
 
+QUIET = {"GOMP_SPINCOUNT": "10000"}
+"""OpenMP's threads wait for each other by spinning, by default for milliseconds. Beside other programs that
+makes a batch take ten times as long; less of it costs nothing. docs/performance.md has figures."""
+
+DOUBT_SECONDS = 0.1
+"""What the event loop gets to hand out an answer that is there already, after it stood still itself."""
+
 BUFFER = 1 << 20
 """Bytes of answers that are read ahead."""
+
+
+LEVELS = logging.getLevelNamesMapping()
 
 
 class ReplicaError(Exception):
@@ -38,15 +53,7 @@ class ReplicaError(Exception):
 
 
 class BatchFailedError(ReplicaError):
-    """The encoder raised; the message has its traceback.
-
-    Attributes:
-        last: Whether the replica is given up for it.
-    """
-
-    def __init__(self, message: str, *, last: bool = False) -> None:
-        super().__init__(message)
-        self.last = last
+    """The encoder raised; the message has its traceback."""
 
 
 class ReplicaExhaustedError(ReplicaError):
@@ -54,11 +61,32 @@ class ReplicaExhaustedError(ReplicaError):
 
 
 class ReplicaLostError(ReplicaError):
-    """The process died, hung, or failed too often."""
+    """The process died, hung, or failed too often.
+
+    Attributes:
+        begun: Whether the batch may be why: it was the one under way.
+    """
+
+    def __init__(self, message: str, *, begun: bool = False) -> None:
+        super().__init__(message)
+        self.begun = begun
 
 
 class ReplicaUnusableError(ReplicaError):
     """The encoder cannot be built, or cannot compute its warm-up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How long anything may take.
+
+    Attributes:
+        start: Seconds until the first answer: loading and warming up.
+        patience: Seconds of a batch, beside `HANGS`.
+    """
+
+    start: float
+    patience: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +107,7 @@ class _Pending:
     texts: int
     tokens: int
     answer: asyncio.Future[Encoded]
+    probe: bool
 
 
 class Replica:
@@ -137,14 +166,11 @@ class Replica:
             ReplicaExhaustedError: Memory ran out.
             ReplicaLostError: There is no process any more.
         """
-        if self._writer.is_closing():
-            raise ReplicaLostError(self._fault)
-        pending = _Pending(len(batch), sum(map(len, batch)), asyncio.get_running_loop().create_future())
-        self._pending.append(pending)
-        if len(self._pending) == 1:
-            self._watch()
-        self._writer.write(encode_batch(batch))
-        return await pending.answer
+        return await self._send(batch).answer
+
+    async def probe(self) -> None:
+        """Compute a short text. Raises as `encode` does; one that the encoder fails is its last."""
+        await self._send(PROBE, probe=True).answer
 
     async def serve(self) -> None:
         """Hand out answers until the process is gone.
@@ -162,9 +188,20 @@ class Replica:
             self._fault = self._fault or "it was closed"
             self._writer.close()
             self._unwatch()
-            for pending in self._pending:
-                _resolve(pending.answer, ReplicaLostError(self._fault))
+            for at, pending in enumerate(self._pending):
+                _resolve(pending.answer, ReplicaLostError(self._fault, begun=at < self.depth))
             self._pending.clear()
+
+    def _send(self, batch: Sequence[TokenSequence], *, probe: bool = False) -> _Pending:
+        if self._writer.is_closing():
+            raise ReplicaLostError(self._fault)
+        future = asyncio.get_running_loop().create_future()
+        pending = _Pending(len(batch), sum(map(len, batch)), future, probe)
+        self._pending.append(pending)
+        if len(self._pending) == 1:
+            self._watch()
+        self._writer.write(encode_batch(batch))
+        return pending
 
     def _take(self, answer: Answer) -> None:
         self._unwatch()
@@ -177,31 +214,37 @@ class Replica:
     def _judge(self, answer: Answer, pending: _Pending) -> Encoded | ReplicaError:
         if answer.kind is Kind.VECTORS:
             self._strikes = 0
-            self.pace.record(pending.tokens, answer.seconds)
+            if not pending.probe:
+                self.pace.record(pending.tokens, answer.seconds)
             vectors = np.frombuffer(answer.payload, np.float32).reshape(pending.texts, self.dimensions)
             return Encoded(vectors, answer.seconds)
         message = bytes(answer.payload).decode(errors="replace")
         if answer.kind is Kind.EXHAUSTED:
             return ReplicaExhaustedError(message)
         self._strikes += 1
-        if self._strikes >= STRIKES:
-            self._kill(f"{STRIKES} batches failed in a row")
-        return BatchFailedError(message, last=self._strikes >= STRIKES)
+        if pending.probe:
+            self._kill("it fails a short text that cannot be wrong")
+        elif self._strikes == STRIKES:
+            # Texts that fail whatever they are in may be all that is wrong. Nobody waits for the answer.
+            self._send(PROBE, probe=True).answer.add_done_callback(asyncio.Future.exception)
+        return BatchFailedError(message)
 
     def _watch(self) -> None:
         """Start to wait for the batch that is first now."""
         allowed = self._patience + HANGS * self.pace.at_worst(self._pending[0].tokens)
         fault = f"a batch took longer than {allowed:.1f} s"
-        self._watchdog = asyncio.get_running_loop().call_later(allowed, self._kill, fault)
+        self._watchdog = asyncio.get_running_loop().call_later(allowed, self._doubt, fault)
 
     def _unwatch(self) -> None:
         if self._watchdog is not None:
             self._watchdog.cancel()
 
+    def _doubt(self, fault: str) -> None:
+        self._watchdog = asyncio.get_running_loop().call_later(DOUBT_SECONDS, self._kill, fault)
+
     def _kill(self, fault: str) -> None:
         self._fault = fault
-        with suppress(ProcessLookupError):  # it has ended by itself
-            self._process.kill()
+        _kill_session(self._process)
 
 
 def _resolve(future: asyncio.Future[Encoded], result: Encoded | ReplicaError) -> None:
@@ -214,15 +257,15 @@ def _resolve(future: asyncio.Future[Encoded], result: Encoded | ReplicaError) ->
 
 
 @asynccontextmanager
-async def open_replica(order: Order, patience: float) -> AsyncIterator[Replica]:
+async def open_replica(order: Order, timing: Timing) -> AsyncIterator[Replica]:
     """Start a process, load and warm up its encoder; the process ends with the context.
 
     Args:
         order: What the process is to be.
-        patience: See `HANGS`; seconds.
+        timing: How long anything may take.
 
     Raises:
-        ReplicaUnusableError: The encoder cannot be built, or cannot compute its warm-up.
+        ReplicaUnusableError: The encoder cannot be built, or cannot compute its warm-up, or not in time.
     """
     ours, theirs = socket.socketpair()
     with theirs:
@@ -233,13 +276,15 @@ async def open_replica(order: Order, patience: float) -> AsyncIterator[Replica]:
             stdout=PIPE,
             stderr=asyncio.subprocess.STDOUT,
             limit=BUFFER,
+            env={**QUIET, **os.environ},
             start_new_session=True,  # a Ctrl-C is for the server, which then drains
         )
     relaying = asyncio.create_task(_relay(process, order.device))
     try:
         async with _streams(ours) as streams:
             streams[1].write(pickle.dumps(order))
-            yield Replica(order, await _first_answer(streams[0], process), process, streams, patience)
+            ready = await _first_answer(streams[0], process, timing.start)
+            yield Replica(order, ready, process, streams, timing.patience)
     finally:
         ending = asyncio.create_task(_end(process, relaying))
         try:
@@ -258,14 +303,17 @@ async def _streams(
         try:
             yield reader, writer
         finally:
-            writer.close()
+            writer.transport.abort()  # what a process that hangs has not read, it never will
             with suppress(ConnectionError):
                 await writer.wait_closed()
 
 
-async def _first_answer(reader: asyncio.StreamReader, process: Process) -> Answer:
+async def _first_answer(reader: asyncio.StreamReader, process: Process, seconds: float) -> Answer:
     try:
-        answer = await read_answer(reader)
+        async with asyncio.timeout(seconds):
+            answer = await read_answer(reader)
+    except TimeoutError:
+        raise ReplicaUnusableError(f"it was not ready after {seconds:g} s") from None
     except (asyncio.IncompleteReadError, ConnectionError):
         raise ReplicaUnusableError(f"its process ended, status {await process.wait()}") from None
     if answer.kind is Kind.UNUSABLE:
@@ -292,11 +340,11 @@ async def _read_line(process: Process) -> bytes:
 def _log_line(text: str, device: str) -> None:
     try:
         fields = orjson.loads(text)
-        event, level = fields.pop("event"), fields.pop("level")
+        event, level = fields.pop("event"), LEVELS[fields.pop("level").upper()]
     except (orjson.JSONDecodeError, KeyError, AttributeError, TypeError):
         log.warning("replica wrote", device=device, text=text)
     else:
-        log.log(logging.getLevelNamesMapping()[level.upper()], event, **{"device": device, **fields})
+        log.log(level, event, **{"device": device, **fields})
 
 
 END_SECONDS = 5
@@ -308,6 +356,13 @@ async def _end(process: Process, relaying: asyncio.Task[None]) -> None:
         async with asyncio.timeout(END_SECONDS):  # wait_for of Python 3.11 may swallow a cancellation
             await process.wait()
     except TimeoutError:
-        process.kill()
-        await process.wait()
+        pass
+    _kill_session(process)
+    await process.wait()
     await relaying
+
+
+def _kill_session(process: Process) -> None:
+    """Kill a process, and whatever it has started: that might hold its output open."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)

@@ -4,8 +4,8 @@ A batch is formed when a replica is free, never by waiting for company: an idle 
 one lets the next batch grow. Only a batch that can grow no further is made ahead.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from embedsvc.engine.limits import BatchLimits
@@ -44,19 +44,6 @@ class _Load:
     tokens: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Decision(Generic[Entry, Replica]):
-    """What `Scheduler.next` decided.
-
-    Attributes:
-        assignment: What to run now, if anything.
-        late: Entries that cannot make their deadline: to be failed.
-    """
-
-    assignment: Assignment[Entry, Replica] | None
-    late: Sequence[Entry] = field(default_factory=tuple)
-
-
 class Scheduler(Generic[Entry, Replica]):
     """Waiting entries on one side, replicas on the other.
 
@@ -87,19 +74,19 @@ class Scheduler(Generic[Entry, Replica]):
         """Give a replica nothing more."""
         self._loads.pop(replica, None)
 
-    def next(self, now: float) -> Decision[Entry, Replica]:
-        """Decide what runs now; to be called until there is no assignment.
+    def next(self, now: float, refuse: Callable[[Entry], None]) -> Assignment[Entry, Replica] | None:
+        """Decide what runs now; to be called until nothing does.
 
         Args:
             now: The time, on the clock of the deadlines.
+            refuse: Called with entries that cannot make their deadline; whatever is dead then is left out.
         """
-        late: list[Entry] = []
         replica = self._free()
         while replica is not None and (taken := self.queue.take()):
-            batch = self._sort_out(taken, now, late)
+            batch = self._sort_out(taken, now, refuse)
             if batch:
-                return Decision(self._assign(replica, batch), late)
-        return Decision(None, late)
+                return self._assign(replica, batch)
+        return None
 
     def finish(self, done: Assignment[Entry, Replica], seconds: float | None) -> None:
         """Note that a batch has ended; `seconds` is what it took if it succeeded."""
@@ -109,17 +96,17 @@ class Scheduler(Generic[Entry, Replica]):
             load.tokens -= done.tokens
         if seconds is not None:
             self.pace.record(done.tokens, seconds)
-            self._resize(self.queue.limits.tokens + self._limits.tokens // RECOVERY)
+            self._resize(self.queue.limits.tokens + max(1, self._limits.tokens // RECOVERY))
 
-    def halve(self, failed: Assignment[Entry, Replica]) -> None:
-        """Put a batch back in halves."""
-        middle = len(failed.batch) // 2
-        self.queue.put_back([failed.batch[:middle], failed.batch[middle:]])
+    def split(self, failed: Assignment[Entry, Replica], parts: int = 2) -> None:
+        """Put a batch back in parts."""
+        size = -(-len(failed.batch) // parts)
+        self.queue.put_back([failed.batch[at : at + size] for at in range(0, len(failed.batch), size)])
 
     def shrink(self, failed: Assignment[Entry, Replica]) -> None:
         """Put a batch back in halves, and make smaller ones from now on: memory ran out."""
-        self.halve(failed)
-        self._resize(failed.tokens // 2)
+        self.split(failed)
+        self._resize(min(self.queue.limits.tokens, failed.tokens // 2))
 
     def _resize(self, tokens: int) -> None:
         wanted = max(1, min(self._limits.tokens, tokens))
@@ -136,19 +123,23 @@ class Scheduler(Generic[Entry, Replica]):
         ]
         return min(room)[2] if room else None
 
-    def _sort_out(self, taken: Sequence[Entry], now: float, late: list[Entry]) -> list[Entry]:
-        """Split what can make its deadline from what can't: a text waits for all before it in the batch."""
+    def _sort_out(self, taken: Sequence[Entry], now: float, refuse: Callable[[Entry], None]) -> list[Entry]:
+        """Leave out what can't make its deadline: a text waits for all before it in the batch."""
         batch: list[Entry] = []
-        tokens = 0
+        tokens, doubtful = 0, False
         for entry in taken:
-            tokens += entry.length
-            if entry.deadline is not None and now + self.pace.at_best(tokens) >= entry.deadline:
-                tokens -= entry.length
-                late.append(entry)
-                self.pace.doubt()
+            if entry.dead:  # since another of its request was refused
+                continue
+            after = tokens + entry.length
+            if entry.deadline is not None and now + self.pace.at_best(after) >= entry.deadline:
+                doubtful = True
+                refuse(entry)
             else:
+                tokens = after
                 batch.append(entry)
-        return batch
+        if doubtful:
+            self.pace.doubt()
+        return [entry for entry in batch if not entry.dead]
 
     def _assign(self, replica: Replica, batch: Sequence[Entry]) -> Assignment[Entry, Replica]:
         load, tokens = self._loads[replica], sum(entry.length for entry in batch)

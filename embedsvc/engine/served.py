@@ -10,6 +10,7 @@ from embedsvc.config import EngineSettings
 from embedsvc.engine.batcher import Batcher, open_batcher
 from embedsvc.engine.choice import batch_limits
 from embedsvc.engine.pool import Pool, PoolSpec, open_pool
+from embedsvc.engine.replica import Timing
 from embedsvc.engine.source import ModelCard, ModelSource
 from embedsvc.engine.tokenizer import ModelTokenizer
 from embedsvc.errors import ConfigurationError
@@ -68,13 +69,18 @@ async def open_model(
         ConfigurationError: It cannot be used on a device, or as configured.
     """
     card, engine_metrics = source.card, metrics.engine(source.card.name)
-    spec = PoolSpec(card.name, source.build, devices, source.tokenizer.extremes, settings.hang_seconds)
+    timing = Timing(settings.start_seconds, settings.hang_seconds)
+    spec = PoolSpec(card.name, source.build, devices, source.tokenizer.extremes, timing)
     async with open_pool(spec, engine_metrics) as pool:
         if (card.dimensions or 1) > pool.dimensions:
             raise ConfigurationError(
                 f'models.settings."{card.name}".dimensions: {card.name} has {pool.dimensions} only'
             )
-        limits = batch_limits(settings, devices[0], padded=pool.padded)
+        # One queue, so that any replica must be able to take any batch: the least of their limits.
+        limits = min(
+            (batch_limits(settings, device, padded=pool.padded) for device in devices),
+            key=lambda limits: limits.tokens,
+        )
         async with open_batcher(pool, limits, engine_metrics) as batcher:
             model = ServedModel(card, source.tokenizer, batcher)
             metrics.model_ready.labels(card.name).set_function(lambda: model.ready)

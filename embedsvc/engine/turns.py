@@ -108,6 +108,17 @@ class Round(Generic[Entry]):
         self.tokens -= entry.length
         return entry
 
+    def sweep(self) -> None:
+        """Forget the dead."""
+        for caller, flow in list(self._flows.items()):
+            alive = (deque(entry for entry in request if not entry.dead) for request in flow.requests)
+            flow.requests = deque(request for request in alive if request)
+            if not flow.requests:
+                del self._flows[caller]
+        self.tokens = sum(
+            entry.length for flow in self._flows.values() for request in flow.requests for entry in request
+        )
+
     def drain(self) -> Iterator[Entry]:
         """Remove and return everything."""
         flows = list(self._flows.values())

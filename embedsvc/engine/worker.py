@@ -29,6 +29,9 @@ from embedsvc.engine.memory import is_out_of_memory, release_cached_memory
 from embedsvc.engine.wire import Answer, Kind, read_batch, write_answer
 from embedsvc.types import TokenSequence, Vectors
 
+Finish = Callable[[float], Answer]
+"""Waits for an answer, given when the batch before it was done."""
+
 DIE_WITH_PARENT = 1
 """prctl(2): PR_SET_PDEATHSIG."""
 
@@ -88,12 +91,13 @@ def _describe(encoder: Encoder) -> bytes:
 
 def _serve(encoder: Encoder, channel: BinaryIO) -> None:
     while (batch := read_batch(channel)) is not None:
-        write_answer(channel, _compute(encoder, batch, partial(encoder.encode, batch)))
+        began = time.perf_counter()
+        write_answer(channel, _compute(encoder, batch, partial(encoder.encode, batch), began))
 
 
 def _serve_pipelined(encoder: PipelinedEncoder, channel: BinaryIO) -> None:
     """Launch batches in this thread, and collect their vectors in another, in their order."""
-    under_way: Queue[Callable[[], Answer] | None] = Queue(max(1, encoder.depth - 1))
+    under_way: Queue[Finish | None] = Queue(max(1, encoder.depth - 1))
     collecting = Thread(target=_collect, args=(under_way, channel), daemon=True)
     collecting.start()
     while (batch := read_batch(channel)) is not None:
@@ -102,29 +106,41 @@ def _serve_pipelined(encoder: PipelinedEncoder, channel: BinaryIO) -> None:
     collecting.join()
 
 
-def _launch(encoder: PipelinedEncoder, batch: Sequence[TokenSequence]) -> Callable[[], Answer]:
+def _launch(encoder: PipelinedEncoder, batch: Sequence[TokenSequence]) -> Finish:
+    """Begin a batch; return what waits for its answer, given when the one before it was done."""
+    began = time.perf_counter()
     try:
         collect = encoder.launch(batch)
     except Exception as error:  # noqa: BLE001 - whatever an encoder does; the server logs it
-        return partial(_failure, error)
-    return partial(_compute, encoder, batch, collect)
+        failure = _failure(error)
+        return lambda _: _released(failure, encoder)
+    return lambda before: _compute(encoder, batch, collect, max(began, before))
 
 
-def _collect(under_way: "Queue[Callable[[], Answer] | None]", channel: BinaryIO) -> None:
+def _collect(under_way: "Queue[Finish | None]", channel: BinaryIO) -> None:
+    done = 0.0
     while (finish := under_way.get()) is not None:
-        write_answer(channel, finish())
+        answer = finish(done)
+        done = time.perf_counter()
+        write_answer(channel, answer)
 
 
-def _compute(encoder: Encoder, batch: Sequence[TokenSequence], work: Callable[[], Vectors]) -> Answer:
-    began = time.perf_counter()
+def _compute(
+    encoder: Encoder, batch: Sequence[TokenSequence], work: Callable[[], Vectors], began: float
+) -> Answer:
     try:
         vectors = _check(work(), batch, encoder)
     except Exception as error:  # noqa: BLE001 - whatever an encoder does; the server logs it
         failure = _failure(error)
     else:
         return _success(vectors, time.perf_counter() - began, encoder)
+    return _released(failure, encoder)
+
+
+def _released(failure: Answer, encoder: Encoder) -> Answer:
+    """The failure, after the error that held the batch's tensors is gone."""
     if failure.kind is Kind.EXHAUSTED and encoder.gpu_memory() is not None:
-        release_cached_memory()  # now that the error, which held the batch's tensors, is gone
+        release_cached_memory()
     return failure
 
 

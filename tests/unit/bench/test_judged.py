@@ -31,13 +31,22 @@ def test_the_best_of_others_is_the_one_with_the_best_median():
     assert goal("p99").measure(seen) == Spread(1.25, 1.25, 1.25)
 
 
-def test_rounds_that_only_one_side_has_are_left_out():
-    seen = run((1, "calls", "ours", 100, 5), (2, "calls", "ours", 90, 5), (2, "calls", "one", 30, 5))
-    assert goal("requests/s").measure(seen) == Spread(3.0, 3.0, 3.0)
+BOTH = [(1, "calls", "one", 20, 8), (1, "calls", "other", 40, 4)]
+OURS = [(1, "calls", "ours", 100, 5), (2, "calls", "ours", 90, 5)]
 
 
-def test_what_was_not_measured_is_neither_held_nor_missed():
-    assert goal("requests/s").measure(run((1, "calls", "ours", 100, 5))) is None
+@pytest.mark.parametrize(
+    "measured",
+    [
+        OURS,
+        [*OURS[:1], *BOTH[:1]],
+        [*OURS, *BOTH],
+        [*OURS[:1], *BOTH, (2, "calls", "one", 20, 8), (2, "calls", "other", 40, 4)],
+    ],
+    ids=["no other", "one other", "a round without the others", "a round without ours"],
+)
+def test_what_was_not_all_measured_in_every_round_is_neither_held_nor_missed(measured):
+    assert goal("requests/s").measure(run(*measured)) is None
 
 
 def test_a_goal_without_another_side_is_the_figure_itself():

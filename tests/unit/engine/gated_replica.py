@@ -60,13 +60,14 @@ class GatedReplica:
 
     async def encode(self, batch):
         async with self._turn:
-            if not self._lost:
+            begun = not self._lost
+            if begun:
                 self.batches.append([list(text) for text in batch])
                 self._begun.put_nowait(self.batches[-1])
             if self._held:
                 await asyncio.wait_for(self._passes.acquire(), SECONDS)
             if self._lost:
-                raise ReplicaLostError("it died")
+                raise ReplicaLostError("it died", begun=begun)
             return Encoded((self.wrong or expected)(batch), self.seconds)
 
 

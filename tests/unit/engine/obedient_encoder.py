@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import subprocess
 import sys
 import time
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import structlog
 
-RAISE, HANG, DIE, CRASH, EXHAUST, MISCOUNT, MUTTER, LOG = range(1000, 1008)
+RAISE, HANG, DIE, CRASH, EXHAUST, MISCOUNT, MUTTER, LOG, BREAK, SPAWN = range(1000, 1010)
 
 
 class ObedientEncoder:
@@ -45,8 +46,23 @@ class ObedientEncoder:
             case 1007:
                 structlog.get_logger().error("kernels are not compiled", shapes=3)
 
+            case 1009:
+                subprocess.Popen(["sleep", "600"])
+
     def gpu_memory(self):
         return 7_000_000_000 if self.device.startswith("cuda") else None
+
+
+class Broken(ObedientEncoder):
+    """Fails every text from the first on that tells it to."""
+
+    broken = False
+
+    def encode(self, batch):
+        self.broken = self.broken or batch[0][0] == BREAK
+        if self.broken:
+            raise RuntimeError("an illegal memory access was encountered")
+        return super().encode(batch)
 
 
 class DeepEncoder(ObedientEncoder):

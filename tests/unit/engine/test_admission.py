@@ -196,3 +196,20 @@ async def test_a_patient_caller_that_is_cancelled_while_waiting_holds_nothing():
             async with asyncio.timeout(0), admission.admit(1, STREAM):
                 pytest.fail("there is no room")
     assert admission.held == 0
+
+
+async def test_a_caller_with_much_at_the_door_lets_others_in_by_turns():
+    door, order = Door(10), []
+
+    async def enter(name):
+        await door.acquire(10, name)
+        order.append(name)
+        door.release(10)
+
+    await door.acquire(10)
+    tasks = [asyncio.create_task(enter("many")) for _ in range(50)]
+    tasks.append(asyncio.create_task(enter("one")))
+    await asyncio.sleep(0)
+    door.release(10)
+    await asyncio.gather(*tasks)
+    assert order.index("one") <= 1

@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from embedsvc.engine.batcher import open_batcher
 from embedsvc.engine.limits import BatchLimits
-from embedsvc.engine.replica import BatchFailedError, ReplicaExhaustedError
+from embedsvc.engine.replica import BatchFailedError, ReplicaExhaustedError, ReplicaLostError
 from embedsvc.errors import DeadlineExceededError, InternalError, OverloadedError
 from embedsvc.metrics import Metrics
 from embedsvc.types import Caller
@@ -40,9 +40,14 @@ async def batching(*replicas, limits=LIMITS, metrics=None):
 
 async def queued(batcher, *texts, caller=ANYONE):
     """A job that has joined the queue."""
-    task = asyncio.create_task(batcher.submit(texts, caller))
+    task = asyncio.create_task(submitted(batcher, texts, caller))
     await asyncio.sleep(0)
     return task
+
+
+async def submitted(batcher, texts, caller):
+    with batcher.entered():
+        return await batcher.submit(texts, caller)
 
 
 async def result(task):
@@ -171,17 +176,9 @@ async def test_the_text_that_fails_its_batch_is_found_and_fails_alone(replica, m
         for number, task in enumerate(good, start=2):
             assert_vectors(await result(task), [[number]])
     failed = [entry for entry in logs if entry["event"] == "batch failed"]
-    assert [entry["texts"] for entry in failed] == [20, 10, 5, 2, 1]
+    assert [entry["texts"] for entry in failed] == [20, 10, 5, 3, 2, 1]
     assert "a secret of the encoder" in failed[0]["reason"]
-    assert sample(metrics, "embeddings_batch_failures_total") == 5
-
-
-async def test_a_broken_replica_s_batches_are_not_tried_in_halves(replica):
-    async with batching(replica) as batcher:
-        replica.wrong = failing(BatchFailedError("broken", last=True))
-        with pytest.raises(InternalError):
-            await batcher.submit([[1], [2], [3], [4]], ANYONE)
-    assert replica.batches == [[[1], [2], [3], [4]]]
+    assert sample(metrics, "embeddings_batch_failures_total") == 6
 
 
 async def test_out_of_memory_a_batch_is_halved_until_it_fits_and_the_next_ones_are_smaller(replica):
@@ -246,6 +243,41 @@ async def test_a_text_that_two_replicas_were_lost_with_gets_no_third(replica):
         with pytest.raises(InternalError):
             await result(task)
         assert_vectors((await batcher.submit([[2]], ANYONE)).vectors, [[2]])
+
+
+async def test_of_a_batch_with_a_text_that_kills_few_others_fail(replica):
+    """The batch is tried again in parts: only the part with the text is lost twice."""
+    texts = [[number] for number in range(1, 17)]
+    async with batching(replica, limits=BatchLimits(16, 16, padded=False)) as batcher:
+        pool = batcher.pool
+
+        def killed_by_7(batch):
+            if [7] in batch:
+                pool.replicas.remove(pool.replicas[0])
+                batcher.left(current[0])
+                current[0] = GatedReplica()
+                current[0].wrong = killed_by_7
+                pool.add(current[0])
+                raise ReplicaLostError("it died", begun=True)
+            return expected(batch)
+
+        current = [replica]
+        replica.wrong = killed_by_7
+        replica.hold()
+        tasks = [await queued(batcher, text) for text in texts]
+        await replica.begun()
+        replica.release()
+        failed = [text for text, task in zip(texts, tasks, strict=True) if await fails(task)]
+    assert [7] in failed
+    assert len(failed) <= 4
+
+
+async def fails(task):
+    try:
+        await result(task)
+    except InternalError:
+        return True
+    return False
 
 
 async def test_without_hope_of_a_replica_nobody_waits_and_with_one_work_goes_on(replica):
@@ -360,9 +392,28 @@ async def test_closing_computes_what_waits(replica):
 async def test_a_closed_batcher_takes_nothing_new(replica):
     async with batching(replica) as batcher:
         await batcher.close()
-        with pytest.raises(OverloadedError, match="shutting down"):
-            await batcher.submit([[1]], ANYONE)
-    assert replica.batches == []
+        with pytest.raises(OverloadedError, match="shutting down"), batcher.entered():
+            raise AssertionError("it let someone in")
+
+
+async def test_closing_waits_for_who_has_entered_though_he_has_not_submitted_yet(replica):
+    async with batching(replica) as batcher:
+        with batcher.entered():
+            closing = asyncio.create_task(batcher.close())
+            await asyncio.sleep(0)
+            assert_vectors((await batcher.submit([[7]], ANYONE)).vectors, [[7]])
+            assert not closing.done()
+        await closing
+
+
+async def test_what_callers_that_leave_had_waiting_is_not_kept_while_no_replica_works(replica):
+    async with batching(replica) as batcher:
+        batcher.pool.lose(replica)
+        for _ in range(50):
+            task = await queued(batcher, *[[1] * 100] * 10)
+            task.cancel()
+            await asyncio.wait([task])
+        assert batcher.queued_tokens <= 2000
 
 
 async def test_leaving_by_an_error_computes_what_waits_and_tells_the_error_itself(replica):

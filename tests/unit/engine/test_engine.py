@@ -1,6 +1,8 @@
 """engine: every served model, found by its names."""
 
 import asyncio
+import os
+import signal
 import threading
 from pathlib import Path
 
@@ -128,23 +130,34 @@ async def test_readiness_follows_the_replicas(obedient):
         assert shown(metrics, "embeddings_model_ready") == shown(metrics, "embeddings_replicas_ready") == 1
 
 
-async def test_a_probe_has_every_replica_prove_itself(obedient):
+async def test_a_probe_finds_the_replica_that_is_broken(obedient):
     async with open_engine(settings(also=()), Metrics()) as engine:
-        paces = [replica.pace for model in engine.models.values() for replica in model.pool.replicas]
-        before = [len(pace) for pace in paces]
         await engine.probe()
-        assert [len(pace) for pace in paces] == [count + 1 for count in before]
+        assert all(model.ready for model in engine.models.values())
+        [replica] = engine.primary.pool.replicas
+        os.kill(replica._process.pid, signal.SIGKILL)
+        await engine.probe()
+        assert not engine.primary.ready
+        assert engine.find(BGE).ready
 
 
 def shown(metrics, name):
     return metrics.registry.get_sample_value(name, {"model": MINI})
 
 
+async def answered(batcher, texts):
+    with batcher.entered():
+        return await batcher.submit(texts, ANYONE)
+
+
 async def asked_all_the_time(engine, name, over):
     """The processes that answered one caller who never pauses."""
     processes = []
     while not over.is_set():
-        computed = await engine.find(name).batcher.submit([[5, 6]], ANYONE)
+        model = engine.find(name)
+        with model.batcher.entered():
+            await asyncio.sleep(0)  # as tokenizing takes a while
+            computed = await model.batcher.submit([[5, 6]], ANYONE)
         assert computed.vectors[0, :2].tolist() == [5, 11]
         processes.append(computed.vectors[0, 2])
     return processes
@@ -185,14 +198,14 @@ async def test_a_model_is_loaded_and_unloaded_while_others_serve(obedient):
         caller = asyncio.create_task(asked_all_the_time(engine, MINI, over))
         await engine.load(GTE)
         gte = engine.find("thenlper/gte-large")
-        asked = asyncio.create_task(gte.batcher.submit([[9]], ANYONE))
+        asked = asyncio.create_task(answered(gte.batcher, [[9]]))
         await asyncio.sleep(0)
         await engine.unload(GTE)
         assert (await asked).vectors[0, 0] == 9
         with pytest.raises(ModelNotFoundError):
             engine.find(GTE)
         with pytest.raises(OverloadedError):
-            await gte.batcher.submit([[9]], ANYONE)
+            await answered(gte.batcher, [[9]])
         over.set()
         assert len(set(await caller)) == 1
     assert metrics.registry.get_sample_value("embeddings_model_ready", {"model": GTE}) is None

@@ -65,3 +65,18 @@ async def test_who_leaves_takes_nothing_from_the_others(threads):
     await asyncio.sleep(0)
     gone.cancel()
     assert await stays == 2
+
+
+async def test_a_panic_of_a_library_is_an_error_and_leaves_nobody_waiting(threads):
+    class PanicError(BaseException):
+        """As pyo3's."""
+
+    def panic():
+        raise PanicError("index out of bounds")
+
+    offload = Offload(threads)
+    bad, good = await asyncio.wait_for(
+        asyncio.gather(offload.run(panic, 1), offload.run(lambda: 7, 1), return_exceptions=True), SECONDS
+    )
+    assert isinstance(bad, RuntimeError)
+    assert good == 7

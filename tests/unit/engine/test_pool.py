@@ -5,11 +5,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from obedient_encoder import DIE, HANG, RAISE, ObedientEncoder, Unless
+from obedient_encoder import BREAK, DIE, HANG, Broken, ObedientEncoder, Unless
 from structlog.testing import capture_logs
 
-from embedsvc.engine.pool import PROBE, PoolSpec, open_pool
-from embedsvc.engine.replica import STRIKES, BatchFailedError, ReplicaLostError
+from embedsvc.engine.pool import PoolSpec, open_pool
+from embedsvc.engine.replica import PROBE, BatchFailedError, ReplicaLostError, Timing
 from embedsvc.errors import ConfigurationError
 from embedsvc.metrics import Metrics
 
@@ -45,7 +45,7 @@ class Witness:
 
 @asynccontextmanager
 async def pooling(build=ObedientEncoder, devices=("cpu",), patience=0.5, metrics=None):
-    spec = PoolSpec("m", build, devices, PROBE, patience)
+    spec = PoolSpec("m", build, devices, PROBE, Timing(SECONDS, patience))
     witness = Witness()
     async with open_pool(spec, (metrics or Metrics()).engine("m")) as pool:
         pool.listen(witness)
@@ -82,12 +82,12 @@ async def _lose_one(command, metrics):
         assert (await second.encode([[7]])).vectors[0, 0] == 7
 
 
-async def test_a_replica_that_only_fails_is_replaced():
-    async with pooling() as (_, witness):
+async def test_a_replica_that_fails_its_probe_is_replaced():
+    async with pooling(Broken) as (pool, witness):
         first = await witness.next("joined")
-        for _ in range(STRIKES):
-            with pytest.raises(BatchFailedError):
-                await first.encode([[RAISE]])
+        with pytest.raises(BatchFailedError):
+            await first.encode([[BREAK]])
+        await pool.probe()
         assert await witness.next("left") is first
         assert (await (await witness.next("joined")).encode([[7]])).vectors[0, 0] == 7
 

@@ -209,6 +209,20 @@ def test_what_is_put_back_is_taken_first_in_its_groups_and_without_its_dead():
     assert len(queue.take()) == 2
 
 
+def test_of_what_is_kept_the_dead_are_half_at_most_though_nobody_takes_batches():
+    queue = FairQueue(BatchLimits(64, 32, padded=False))
+    alive = texts(*[10] * 4)
+    queue.add(alive)
+    for number in range(100):
+        request = texts(*[50] * 10, caller=f"gone-{number}", bulk=bool(number % 2))
+        queue.add(request)
+        for text in request:
+            text.dead = True
+        queue.leave(500)
+        assert queue.tokens <= 2 * 500 + 40
+    assert [text for batch in take_all(queue) for text in batch] == alive
+
+
 @pytest.mark.parametrize(
     ("count", "total", "longest", "padded", "good"),
     [

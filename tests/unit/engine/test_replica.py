@@ -3,12 +3,14 @@
 import asyncio
 import os
 import signal
+import time
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 from obedient_encoder import (
+    BREAK,
     CRASH,
     DIE,
     EXHAUST,
@@ -17,6 +19,8 @@ from obedient_encoder import (
     MISCOUNT,
     MUTTER,
     RAISE,
+    SPAWN,
+    Broken,
     DeepEncoder,
     ObedientEncoder,
 )
@@ -28,6 +32,7 @@ from embedsvc.engine.replica import (
     ReplicaExhaustedError,
     ReplicaLostError,
     ReplicaUnusableError,
+    Timing,
     open_replica,
 )
 from embedsvc.engine.worker import Order
@@ -45,7 +50,7 @@ def _importable(monkeypatch):
 @asynccontextmanager
 async def serving(build=ObedientEncoder, device="cpu", patience=SECONDS):
     """A replica whose answers are handed out, and the task that does it."""
-    async with open_replica(Order(build, device, [[1, 2, 3]]), patience) as replica:
+    async with open_replica(Order(build, device, [[1, 2, 3]]), Timing(SECONDS, patience)) as replica:
         task = asyncio.create_task(replica.serve())
         try:
             yield replica, task
@@ -101,7 +106,6 @@ async def test_a_batch_that_fails_is_told_with_its_traceback_and_the_next_works(
         with pytest.raises(BatchFailedError, match="ValueError") as caught:
             await replica.encode([[RAISE]])
         assert "Traceback" in str(caught.value)
-        assert not caught.value.last
         assert (await replica.encode([[1]])).vectors[0, 0] == 1
 
 
@@ -119,25 +123,35 @@ async def test_memory_that_runs_out_is_told_as_such_and_is_no_strike():
         assert not task.done()
 
 
-async def test_a_replica_that_only_fails_is_given_up():
-    async with serving() as (replica, task):
-        outcomes = []
+async def test_a_replica_that_fails_every_text_is_given_up():
+    async with serving(Broken) as (replica, task):
         for _ in range(STRIKES):
-            with pytest.raises(BatchFailedError) as caught:
-                await replica.encode([[RAISE]])
-            outcomes.append(caught.value.last)
-        assert outcomes == [False] * (STRIKES - 1) + [True]
-        with pytest.raises(ReplicaLostError, match="failed in a row"):
+            with pytest.raises(BatchFailedError):
+                await replica.encode([[BREAK]])
+        with pytest.raises(ReplicaLostError, match="cannot be wrong"):
             await asyncio.wait_for(task, SECONDS)
 
 
-async def test_one_success_clears_the_strikes():
+async def test_a_replica_that_only_ever_gets_bad_texts_is_not_given_up():
     async with serving() as (replica, task):
-        for _ in range(2 * STRIKES):
+        for _ in range(3 * STRIKES):
             with pytest.raises(BatchFailedError):
                 await replica.encode([[RAISE]])
-            await replica.encode([[1]])
+        assert (await replica.encode([[1]])).vectors[0, 0] == 1
         assert not task.done()
+
+
+async def test_a_probe_that_fails_is_a_replica_s_last_and_one_that_succeeds_says_nothing_of_its_pace():
+    async with serving(Broken) as (replica, task):
+        before = len(replica.pace)
+        await replica.probe()
+        assert len(replica.pace) == before
+        with pytest.raises(BatchFailedError):
+            await replica.encode([[BREAK]])
+        with pytest.raises(BatchFailedError):
+            await replica.probe()
+        with pytest.raises(ReplicaLostError, match="cannot be wrong"):
+            await asyncio.wait_for(task, SECONDS)
 
 
 @pytest.mark.parametrize(
@@ -148,11 +162,15 @@ async def test_a_process_that_dies_crashes_or_hangs_fails_what_it_had_and_is_los
     async with serving(patience=PATIENCE) as (replica, task):
         process = await process_of(replica)
         asked = [asyncio.create_task(replica.encode([[number]])) for number in (command, 2, 3)]
+        await asyncio.sleep(0)
         with pytest.raises(ReplicaLostError, match=reason):
             await asyncio.wait_for(task, SECONDS)
+        begun = []
         for one in asked:
-            with pytest.raises(ReplicaLostError, match=reason):
+            with pytest.raises(ReplicaLostError, match=reason) as caught:
                 await asyncio.wait_for(one, SECONDS)
+            begun.append(caught.value.begun)
+        assert begun == [True, False, False]
         with pytest.raises(ReplicaLostError, match=reason):
             await replica.encode([[4]])
     assert not runs(process)
@@ -192,6 +210,22 @@ async def test_what_the_process_logs_is_in_the_log_as_itself():
     assert (entry["log_level"], entry["shapes"], entry["device"]) == ("error", 3, "cpu")
 
 
+async def test_a_child_of_the_process_does_not_keep_its_end_waiting():
+    async with serving() as (replica, _):
+        await replica.encode([[SPAWN]])
+        began = asyncio.get_running_loop().time()
+    assert asyncio.get_running_loop().time() - began < SECONDS
+
+
+async def test_a_replica_that_does_not_load_in_time_is_unusable():
+    with pytest.raises(ReplicaUnusableError, match=r"not ready after 0\.5 s"):
+        await open_replica(Order(hang, "cpu", [[1]]), Timing(0.5, SECONDS)).__aenter__()
+
+
+def hang(device):
+    time.sleep(600)
+
+
 def refuse(device):
     raise RuntimeError(f"no such weights on {device}")
 
@@ -211,4 +245,4 @@ def die_at_once(device):
 )
 async def test_an_encoder_that_cannot_be_used_is_told(build, warm_up, reason):
     with pytest.raises(ReplicaUnusableError, match=reason):
-        await open_replica(Order(build, "cpu", warm_up), SECONDS).__aenter__()
+        await open_replica(Order(build, "cpu", warm_up), Timing(SECONDS, SECONDS)).__aenter__()

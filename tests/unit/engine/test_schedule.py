@@ -16,6 +16,10 @@ from embedsvc.engine.schedule import RECOVERY, Scheduler
 SECONDS_A_TOKEN = 0.001
 
 
+def refused(text):
+    raise AssertionError("nothing here has a deadline")
+
+
 @dataclass
 class Simulation:
     """Replicas that take a while for each token, on a clock of their own.
@@ -50,12 +54,8 @@ class Simulation:
             self._dispatch()
 
     def _dispatch(self):
-        while True:
-            decision = self.scheduler.next(self.now)
-            self.late += decision.late
-            if decision.assignment is None:
-                return
-            self._start(decision.assignment)
+        while assignment := self.scheduler.next(self.now, self.late.append):
+            self._start(assignment)
 
     def _start(self, assignment):
         self.batches.append(assignment)
@@ -138,23 +138,23 @@ def test_of_free_replicas_the_one_with_the_fewest_tokens_under_way_is_given_the_
     for replica in ("a", "b", "c"):
         scheduler.join(replica, depth=1)
     scheduler.queue.add(texts(*[32] * 20))
-    chosen = [scheduler.next(0).assignment for _ in range(3)]
+    chosen = [scheduler.next(0, refused) for _ in range(3)]
     assert [one.replica for one in chosen] == ["a", "b", "c"]
     scheduler.finish(chosen[1], 0.1)
-    assert scheduler.next(0).assignment.replica == "b"
+    assert scheduler.next(0, refused).replica == "b"
 
 
 def test_an_idle_replica_starts_at_once_and_a_busy_one_lets_the_batch_grow():
     scheduler = Scheduler(BatchLimits(64, 32, padded=False))
     scheduler.join("cpu", depth=2)
     scheduler.queue.add(texts(5))
-    first = scheduler.next(0).assignment
+    first = scheduler.next(0, refused)
     assert first.tokens == 5
     for length in (5, 6):
         scheduler.queue.add(texts(length))
-        assert scheduler.next(0).assignment is None
+        assert scheduler.next(0, refused) is None
     scheduler.finish(first, 0.1)
-    assert scheduler.next(0).assignment.tokens == 11
+    assert scheduler.next(0, refused).tokens == 11
 
 
 @pytest.mark.parametrize("depth", [1, 2])
@@ -163,7 +163,7 @@ def test_full_batches_are_made_for_what_a_replica_works_on_at_once_and_one_ahead
     scheduler.join("cpu", depth)
     scheduler.queue.add(texts(*[32] * 20))
     made = 0
-    while scheduler.next(0).assignment:
+    while scheduler.next(0, refused):
         made += 1
     assert made == depth + 1
 
@@ -174,9 +174,33 @@ def test_a_deadline_that_its_batch_would_miss_is_late_and_others_take_its_place(
     scheduler.pace.record(tokens=10, seconds=1.0)
     hurried, calm = Text(20, deadline=1.0), Text(20, deadline=3.0)
     scheduler.queue.add([hurried, calm])
-    decision = scheduler.next(0.0)
-    assert decision.late == [hurried]
-    assert decision.assignment.batch == [calm]
+    late = []
+    assert scheduler.next(0.0, late.append).batch == [calm]
+    assert late == [hurried]
+
+
+def test_what_is_left_of_a_request_that_was_refused_is_not_computed():
+    scheduler = Scheduler(BatchLimits(64, 32, padded=False))
+    scheduler.join("cpu", depth=1)
+    scheduler.pace.record(tokens=1, seconds=1.0)
+    request = [Text(2, deadline=3.0) for _ in range(20)]
+
+    def refuse(text):
+        for sibling in request:
+            sibling.dead = True
+
+    scheduler.queue.add(request)
+    assert scheduler.next(0.0, refuse) is None
+
+
+def test_one_look_doubts_the_pace_once_however_many_texts_it_refuses():
+    scheduler = Scheduler(BatchLimits(64, 32, padded=False))
+    scheduler.join("cpu", depth=1)
+    for _ in range(10):
+        scheduler.pace.record(tokens=1, seconds=60.0)
+    scheduler.queue.add([Text(1, deadline=1.0) for _ in range(30)])
+    assert scheduler.next(0.0, lambda text: None) is None
+    assert len(scheduler.pace) == 9
 
 
 def test_work_refused_for_being_slow_is_tried_again_in_the_end():
@@ -187,7 +211,7 @@ def test_work_refused_for_being_slow_is_tried_again_in_the_end():
     refused = 0
     while True:
         scheduler.queue.add([Text(1, deadline=1.0)])
-        if scheduler.next(0.0).assignment:
+        if scheduler.next(0.0, lambda text: None):
             break
         refused += 1
     assert 0 < refused <= 20
@@ -197,26 +221,39 @@ def test_after_memory_ran_out_batches_are_half_as_large_and_grow_back():
     scheduler = Scheduler(BatchLimits(64, 32, padded=False))
     scheduler.join("cpu", depth=1)
     scheduler.queue.add(texts(*[8] * 8))
-    failed = scheduler.next(0).assignment
+    failed = scheduler.next(0, refused)
     scheduler.shrink(failed)
     scheduler.finish(failed, None)
     assert scheduler.queue.limits.tokens == 32
     for _ in range(RECOVERY):
-        again = scheduler.next(0).assignment
+        again = scheduler.next(0, refused)
         assert again.tokens <= 64
         scheduler.finish(again, 0.1)
         scheduler.queue.add(texts(8))
     assert scheduler.queue.limits.tokens == 64
 
 
+def test_a_larger_batch_that_fails_later_does_not_make_batches_larger():
+    scheduler = Scheduler(BatchLimits(64, 32, padded=False))
+    scheduler.join("cpu", depth=2)
+    scheduler.queue.add(texts(*[8] * 24))
+    first, second = scheduler.next(0, refused), scheduler.next(0, refused)
+    scheduler.shrink(first)
+    scheduler.finish(first, None)
+    smaller = scheduler.queue.limits.tokens
+    scheduler.queue.limits = BatchLimits(8, 32, padded=False)
+    scheduler.shrink(second)
+    assert scheduler.queue.limits.tokens == 8 < smaller
+
+
 def test_a_replica_that_has_left_is_given_nothing_and_what_it_had_may_end():
     scheduler = Scheduler(BatchLimits(64, 32, padded=False))
     scheduler.join("cpu", depth=1)
     scheduler.queue.add(texts(8))
-    under_way = scheduler.next(0).assignment
+    under_way = scheduler.next(0, refused)
     scheduler.leave("cpu")
-    scheduler.halve(under_way)
+    scheduler.split(under_way)
     scheduler.finish(under_way, None)
-    assert scheduler.next(0).assignment is None
+    assert scheduler.next(0, refused) is None
     scheduler.join("cuda:0", depth=1)
-    assert scheduler.next(0).assignment.batch == under_way.batch
+    assert scheduler.next(0, refused).batch == under_way.batch
