@@ -6,6 +6,8 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import uvloop
+
 from embedsvc import app, logs
 from embedsvc.config import Settings, load
 from embedsvc.dev import launcher, state
@@ -45,7 +47,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _serve(settings: Settings, _options: argparse.Namespace) -> None:
     logs.configure(settings.log)
-    asyncio.run(app.serve(settings))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(app.serve(settings))
 
 
 def _up(settings: Settings, options: argparse.Namespace) -> None:

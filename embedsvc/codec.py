@@ -6,6 +6,7 @@ hand around those bytes, with no Python loop over numbers: what every parser rea
 """
 
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import TypeVar
 
 from google.protobuf.duration_pb2 import Duration
@@ -47,11 +48,18 @@ OUTPUT_TYPES: Mapping[int, OutputType] = {
 OUTPUT_NUMBERS = {kind: number for number, kind in OUTPUT_TYPES.items() if number}
 
 
+def _number(field: int) -> bytes:
+    """The tag of a field of wire type 0."""
+    return bytes([field << 3])
+
+
 def _length_delimited(field: int) -> bytes:
     """The tag of a field of wire type 2."""
     return bytes([field << 3 | 2])
 
 
+INDEX = _number(pb.Embedding.INDEX_FIELD_NUMBER)
+TOKENS = _number(pb.Embedding.TOKENS_FIELD_NUMBER)
 EMBEDDINGS = _length_delimited(pb.EmbedResponse.EMBEDDINGS_FIELD_NUMBER)
 VALUES = _length_delimited(pb.Embedding.VALUES_FIELD_NUMBER)
 PACKED = _length_delimited(pb.Embedding.PACKED_FIELD_NUMBER)
@@ -143,19 +151,23 @@ def _encode_items(embeddings: Embeddings, output_type: OutputType) -> Iterator[b
         if error := embeddings.errors.get(index):
             yield pb.Embedding(index=index, error=to_status(error)).SerializeToString()
             continue
-        rest = pb.Embedding(
-            index=index,
-            scale=quantized.scales[index],
-            tokens=tokens,
-            truncated=embeddings.truncated[index],
-        )
-        yield rest.SerializeToString() + head + data[index * width : (index + 1) * width]
+        rest = _encode_rest(index, tokens, quantized.scales[index], truncated=embeddings.truncated[index])
+        yield b"".join((rest, head, data[index * width : (index + 1) * width]))
+
+
+def _encode_rest(index: int, tokens: int, scale: float, *, truncated: bool) -> bytes:
+    """What an Embedding has beside its numbers. By hand where it is like most: 64 of them are one answer."""
+    if scale or truncated:
+        return pb.Embedding(index=index, tokens=tokens, scale=scale, truncated=truncated).SerializeToString()
+    # Numbers that are 0 are not sent.
+    return (INDEX + _varint(index) if index else b"") + (TOKENS + _varint(tokens) if tokens else b"")
 
 
 def _duration(seconds: float) -> Duration:
     return Duration(seconds=int(seconds), nanos=int(seconds % 1 * 1e9))
 
 
+@lru_cache(4096)
 def _varint(number: int) -> bytes:
     """https://protobuf.dev/programming-guides/encoding/#varints."""
     out = bytearray()
