@@ -11,11 +11,12 @@ from embedsvc.embedder import Embedder
 from embedsvc.engine.engine import Engine
 from embedsvc.errors import ConfigurationError
 from embedsvc.health import HealthReporter
-from embedsvc.interceptors.auth import AuthInterceptor
-from embedsvc.interceptors.compression import CompressionInterceptor
-from embedsvc.interceptors.errors import ErrorInterceptor
-from embedsvc.interceptors.logging import LoggingInterceptor
-from embedsvc.interceptors.metrics import MetricsInterceptor
+from embedsvc.interceptors.auth import AuthLayer
+from embedsvc.interceptors.base import Onion
+from embedsvc.interceptors.compression import CompressionLayer
+from embedsvc.interceptors.errors import ErrorLayer
+from embedsvc.interceptors.logging import LoggingLayer
+from embedsvc.interceptors.metrics import MetricsLayer
 from embedsvc.keys import KeyFile
 from embedsvc.metrics import Metrics
 from embedsvc.service import EmbeddingService, ModelService
@@ -34,13 +35,16 @@ def build_server(
         ConfigurationError: The port is taken, or the certificates cannot be used.
     """
     server = grpc.aio.server(
-        # From the outside in: what a layer does not handle, the one before it sees.
         interceptors=[
-            LoggingInterceptor(),
-            MetricsInterceptor(metrics),
-            ErrorInterceptor(metrics, trailers),
-            AuthInterceptor(keys),
-            CompressionInterceptor(),
+            Onion(
+                [
+                    LoggingLayer(),
+                    MetricsLayer(metrics),
+                    ErrorLayer(metrics, trailers),
+                    AuthLayer(keys),
+                    CompressionLayer(),
+                ]
+            )
         ],
         options=_options(settings),
     )

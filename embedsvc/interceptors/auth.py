@@ -4,23 +4,22 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from embedsvc.errors import UnauthenticatedError
-from embedsvc.interceptors.base import AroundInterceptor, Context
+from embedsvc.interceptors.base import Context, Layer
 from embedsvc.interceptors.call import caller_name, is_open
 from embedsvc.keys import KeyFile
 
 SCHEME = "bearer "
 
 
-class AuthInterceptor(AroundInterceptor):
+class AuthLayer(Layer):
     """Looks for `authorization: Bearer <key>` on every RPC that is not open to all."""
 
     def __init__(self, keys: KeyFile) -> None:
-        super().__init__()
         self._keys = keys
 
     @asynccontextmanager
     async def around(self, method: str, context: Context) -> AsyncIterator[None]:
-        """See AroundInterceptor."""
+        """See Layer."""
         if not is_open(method):
             caller_name.set(self._authenticate(context))
         yield

@@ -2,9 +2,10 @@
 
 import asyncio
 import inspect
-from abc import abstractmethod
-from collections.abc import Awaitable, Callable
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import grpc
@@ -19,11 +20,8 @@ Around = Callable[[Context], AbstractAsyncContextManager[None]]
 CODES = {code.value[0]: code.name for code in grpc.StatusCode}
 
 
-class AroundInterceptor(grpc.aio.ServerInterceptor):
+class Layer(ABC):
     """Runs `around` about every call: unary and streamed alike."""
-
-    def __init__(self) -> None:
-        self._wrapped: dict[str, tuple[Handler, Handler]] = {}
 
     @abstractmethod
     def around(self, method: str, context: Context) -> AbstractAsyncContextManager[None]:
@@ -33,6 +31,18 @@ class AroundInterceptor(grpc.aio.ServerInterceptor):
             method: The full name of the RPC, such as "/embedsvc.v1.EmbeddingService/Embed".
             context: The call.
         """
+
+
+class Onion(grpc.aio.ServerInterceptor):
+    """All layers as one interceptor: gRPC takes 10 microseconds of every call for each that it knows of.
+
+    Args:
+        layers: From the outside in: what a layer does not handle, the one before it sees.
+    """
+
+    def __init__(self, layers: Sequence[Layer]) -> None:
+        self._layers = layers
+        self._wrapped: dict[str, tuple[Handler, Handler]] = {}
 
     async def intercept_service(
         self,
@@ -46,7 +56,9 @@ class AroundInterceptor(grpc.aio.ServerInterceptor):
             return None
         known, wrapped = self._wrapped.get(method, (None, None))
         if wrapped is None or known is not handler:
-            wrapped = _wrap(handler, lambda context: self.around(method, context))
+            wrapped = handler
+            for layer in reversed(self._layers):
+                wrapped = _wrap(wrapped, partial(layer.around, method))
             self._wrapped[method] = handler, wrapped
         return wrapped
 

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 import grpc
 
 from embedsvc.errors import InvalidRequestError
-from embedsvc.interceptors.base import AroundInterceptor, Context
+from embedsvc.interceptors.base import Context, Layer
 
 HEADER = "x-embedsvc-compression"
 ALGORITHMS = {"gzip": grpc.Compression.Gzip, "deflate": grpc.Compression.Deflate}
@@ -18,12 +18,12 @@ SERVICE = "/embedsvc.v1.EmbeddingService/"
 """The others have small answers; and Envoy, which transcodes one of them, compresses by itself."""
 
 
-class CompressionInterceptor(AroundInterceptor):
+class CompressionLayer(Layer):
     """Obeys `x-embedsvc-compression: gzip`. Vectors shrink by little; repeated ones by much."""
 
     @asynccontextmanager
     async def around(self, method: str, context: Context) -> AsyncIterator[None]:
-        """See AroundInterceptor."""
+        """See Layer."""
         wanted = dict(context.invocation_metadata() or ()).get(HEADER)
         if wanted is not None and method.startswith(SERVICE):
             if wanted not in ALGORITHMS:

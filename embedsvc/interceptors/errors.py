@@ -7,7 +7,7 @@ import grpc
 import structlog
 
 from embedsvc.errors import EmbedsvcError, InternalError
-from embedsvc.interceptors.base import AroundInterceptor, Context
+from embedsvc.interceptors.base import Context, Layer
 from embedsvc.metrics import Metrics
 from embedsvc.status import to_code, to_status
 
@@ -17,7 +17,7 @@ Trailers = Sequence[tuple[str, str | bytes]]
 DETAILS = "grpc-status-details-bin"
 
 
-class ErrorInterceptor(AroundInterceptor):
+class ErrorLayer(Layer):
     """Maps EmbedsvcError by its own table; anything else is INTERNAL, its traceback in the log.
 
     Args:
@@ -26,13 +26,12 @@ class ErrorInterceptor(AroundInterceptor):
     """
 
     def __init__(self, metrics: Metrics, extra: Callable[[str, EmbedsvcError], Trailers]) -> None:
-        super().__init__()
         self._metrics = metrics
         self._extra = extra
 
     @asynccontextmanager
     async def around(self, method: str, context: Context) -> AsyncIterator[None]:
-        """See AroundInterceptor."""
+        """See Layer."""
         try:
             yield
         except EmbedsvcError as error:

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import structlog
 
-from embedsvc.interceptors.base import AroundInterceptor, Context, ended_as
+from embedsvc.interceptors.base import Context, Layer, ended_as
 from embedsvc.interceptors.call import caller_name, is_open, request_id
 
 log = structlog.get_logger()
@@ -18,12 +18,12 @@ ACCEPTABLE = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 """Other ids are replaced: what a stranger writes must not shape the log."""
 
 
-class LoggingInterceptor(AroundInterceptor):
+class LoggingLayer(Layer):
     """Takes or makes the request id, sends it back, and logs how the call ended."""
 
     @asynccontextmanager
     async def around(self, method: str, context: Context) -> AsyncIterator[None]:
-        """See AroundInterceptor."""
+        """See Layer."""
         # Every call is a task of its own, so that nothing has to be set back.
         number = _take_id(context)
         request_id.set(number)

@@ -4,20 +4,19 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from embedsvc.interceptors.base import AroundInterceptor, Context, ended_as
+from embedsvc.interceptors.base import Context, Layer, ended_as
 from embedsvc.metrics import Metrics
 
 
-class MetricsInterceptor(AroundInterceptor):
+class MetricsLayer(Layer):
     """Keeps the series of calls. Only known RPCs get here, so labels stay few."""
 
     def __init__(self, metrics: Metrics) -> None:
-        super().__init__()
         self._metrics = metrics
 
     @asynccontextmanager
     async def around(self, method: str, context: Context) -> AsyncIterator[None]:
-        """See AroundInterceptor."""
+        """See Layer."""
         rpc = method.rpartition("/")[2]
         in_flight = self._metrics.in_flight.labels(rpc)
         in_flight.inc()
