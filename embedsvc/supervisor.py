@@ -111,7 +111,10 @@ async def _probing(engine: Engine) -> AsyncIterator[None]:
 
     async def probe() -> None:
         while True:
-            await engine.probe()
+            try:
+                await engine.probe()
+            except Exception:
+                log.exception("replicas were not looked at")
             await asyncio.sleep(PROBE_SECONDS)
 
     task = asyncio.create_task(probe())
