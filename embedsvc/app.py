@@ -2,18 +2,20 @@
 
 import asyncio
 import gc
-import signal
 import sys
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import structlog
 
 from embedsvc.config import Settings
 from embedsvc.engine.engine import open_engine
+from embedsvc.engine.sharing import Sharing
 from embedsvc.health import report_health
 from embedsvc.keys import KeyFile
 from embedsvc.metrics import Metrics, serve_metrics
 from embedsvc.server import build_server
+from embedsvc.signals import stop_on_signals
 
 log = structlog.get_logger()
 
@@ -27,14 +29,33 @@ async def serve(settings: Settings) -> None:
     Raises:
         ConfigurationError: It cannot start as configured.
     """
+    stopping = stop_on_signals()
+    metrics = Metrics()
+    with serve_metrics(metrics.registry, settings.metrics):
+        async with answering(settings, metrics):
+            await stopping.wait()
+    log.info("stopped")
+
+
+@asynccontextmanager
+async def answering(
+    settings: Settings, metrics: Metrics, sharing: Sharing | None = None
+) -> AsyncIterator[None]:
+    """Answer calls while the context is open; leaving drains.
+
+    Args:
+        settings: How.
+        metrics: Where calls are counted.
+        sharing: How replicas are shared with other processes; None: they are not.
+
+    Raises:
+        ConfigurationError: It cannot start as configured.
+    """
     sys.setswitchinterval(SWITCH_SECONDS)
-    stopping = _on_signals()
     async with AsyncExitStack() as stack:
-        metrics = Metrics()
-        stack.enter_context(serve_metrics(metrics, settings.metrics))
         keys = KeyFile(settings.auth.keys_file)
         keys.load()
-        engine = await stack.enter_async_context(open_engine(settings, metrics))
+        engine = await stack.enter_async_context(open_engine(settings, metrics, sharing))
         health = await stack.enter_async_context(report_health(engine))
         server = build_server(settings, engine, metrics, health, keys)
         # What start-up made stays: no collection has to look at it again.
@@ -42,26 +63,9 @@ async def serve(settings: Settings) -> None:
         gc.freeze()
         await server.start()
         log.info("serving", host=settings.server.host, port=settings.server.port)
-        await stopping.wait()
+        yield
         log.info("draining", seconds=settings.server.drain_seconds)
         health.draining = True
         await health.update()
         await asyncio.sleep(settings.server.drain_notice_seconds)
         await server.stop(settings.server.drain_seconds)
-    log.info("stopped")
-
-
-def _on_signals() -> asyncio.Event:
-    """An event that the first signal sets; the next one has its usual effect."""
-    loop, stopping = asyncio.get_running_loop(), asyncio.Event()
-    signals = (signal.SIGTERM, signal.SIGINT)
-
-    def stop() -> None:
-        stopping.set()
-        for number in signals:
-            loop.remove_signal_handler(number)
-            signal.signal(number, signal.SIG_DFL)
-
-    for number in signals:
-        loop.add_signal_handler(number, stop)
-    return stopping

@@ -6,9 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import uvloop
-
-from embedsvc import app, logs
+from embedsvc import app, logs, supervisor
 from embedsvc.config import Settings, load
 from embedsvc.dev import launcher, state
 from embedsvc.errors import ConfigurationError
@@ -46,9 +44,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _serve(settings: Settings, _options: argparse.Namespace) -> None:
-    logs.configure(settings.log)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(app.serve(settings))
+    if settings.server.processes == 1:
+        logs.configure(settings.log)
+        asyncio.run(app.serve(settings))
+    else:
+        logs.configure(settings.log, process=0)
+        asyncio.run(supervisor.serve(settings))
 
 
 def _up(settings: Settings, options: argparse.Namespace) -> None:

@@ -49,6 +49,9 @@ class ServerSettings(Section):
     """Address to listen on for gRPC with mTLS; `0.0.0.0` in a container."""
     port: Port = 50051
     """Port for gRPC with mTLS."""
+    processes: Annotated[int, Field(ge=1, le=64)] = 1
+    """Processes that answer on the port and share the replicas; more than one on Linux only. One is right
+    until its event loop is what limits a GPU: see docs/operations.md."""
     reflection: bool = True
     """Whether `grpcurl list` and `describe` work. They need a client certificate, but no key."""
     max_connection_streams: Positive = 1024

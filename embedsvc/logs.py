@@ -3,6 +3,7 @@
 import logging
 import sys
 from collections.abc import Callable
+from functools import partial
 
 import orjson
 import structlog
@@ -10,11 +11,17 @@ import structlog
 from embedsvc.config import LogSettings
 
 
-def configure(settings: LogSettings) -> None:
-    """Set up structlog, and bring the logs of libraries into the same form."""
+def configure(settings: LogSettings, process: int | None = None) -> None:
+    """Set up structlog, and bring the logs of libraries into the same form.
+
+    Args:
+        settings: What is written.
+        process: What each line names as `process`; None: nothing.
+    """
     level = logging.getLevelNamesMapping()[settings.level.upper()]
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
+        *([partial(_name_process, process)] if process is not None else []),
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         # Without the local variables of every frame: texts and keys are among them.
@@ -36,6 +43,13 @@ def configure(settings: LogSettings) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(formatter)
     logging.basicConfig(handlers=[handler], level=max(level, logging.WARNING), force=True)
+
+
+def _name_process(
+    number: int, _logger: object, _method: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    event["process"] = number
+    return event
 
 
 def _dumps(event: object, default: Callable[[object], object]) -> bytes:

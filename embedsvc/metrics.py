@@ -50,7 +50,13 @@ class Metrics:
             buckets=SECONDS,
             registry=registry,
         )
-        self.in_flight = Gauge("embeddings_in_flight", "Calls under way.", ["rpc"], registry=registry)
+        self.in_flight = Gauge(
+            "embeddings_in_flight",
+            "Calls under way.",
+            ["rpc"],
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
         self.texts = Counter("embeddings_texts", "Texts answered.", ["model"], registry=registry)
         self.tokens = Counter(
             "embeddings_tokens",
@@ -81,13 +87,18 @@ class Metrics:
             ["model"],
             registry=registry,
         )
-        self._queue_tokens = Gauge(
-            "embeddings_queue_tokens", "Tokens that wait for a batch.", ["model"], registry=registry
+        self.queue_tokens = Gauge(
+            "embeddings_queue_tokens",
+            "Tokens that wait for a batch.",
+            ["model"],
+            registry=registry,
+            multiprocess_mode="livesum",
         )
         self.admitted_tokens = Gauge(
             "embeddings_admitted_tokens",
             "Tokens inside the engine by its own estimate, which admission bounds.",
             registry=registry,
+            multiprocess_mode="livesum",
         )
         self._restarts = Counter(
             "embeddings_replica_restarts",
@@ -120,7 +131,7 @@ class Metrics:
             self._batch_texts.labels(model),
             self._batch_tokens.labels(model),
             self._batch_failures.labels(model),
-            self._queue_tokens.labels(model),
+            self.queue_tokens.labels(model),
             self._restarts.labels(model),
         )
 
@@ -128,18 +139,18 @@ class Metrics:
         """Show nothing more of the state of a model that is unloaded; what was counted stays."""
         self.model_ready.remove(model)
         self.replicas_ready.remove(model)
-        self._queue_tokens.remove(model)
+        self.queue_tokens.remove(model)
 
 
 @contextmanager
-def serve_metrics(metrics: Metrics, settings: MetricsSettings) -> Iterator[None]:
-    """Serve `/metrics` from a thread while the context is open.
+def serve_metrics(registry: CollectorRegistry, settings: MetricsSettings) -> Iterator[None]:
+    """Serve a registry as `/metrics` from a thread while the context is open.
 
     Raises:
         ConfigurationError: The port is taken.
     """
     try:
-        server, thread = start_http_server(settings.port, addr=settings.host, registry=metrics.registry)
+        server, thread = start_http_server(settings.port, addr=settings.host, registry=registry)
     except OSError as error:
         raise ConfigurationError(
             f"metrics.port: cannot listen on {settings.host}:{settings.port}: {error.strerror}"

@@ -77,7 +77,8 @@ def _options(settings: Settings) -> Sequence[tuple[str, int]]:
         # Callers may ping as often as their own keep-alive asks, also between calls.
         ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
         ("grpc.keepalive_permit_without_calls", 1),
-        ("grpc.so_reuseport", 0),  # a second server on the port is a mistake, and is told so
+        # A second server on the port is a mistake, and is told so, unless it is one of ours: see port.py.
+        ("grpc.so_reuseport", int(settings.server.processes > 1)),
     ]
 
 

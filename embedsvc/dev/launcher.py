@@ -15,6 +15,7 @@ from pathlib import Path
 from embedsvc.config import Settings
 from embedsvc.dev import ports, state, welcome
 from embedsvc.errors import ConfigurationError
+from embedsvc.signals import stop
 from rest_shim import edge
 
 READY_SECONDS = 600
@@ -114,18 +115,7 @@ async def _running(program: Program) -> AsyncIterator[Process]:
     try:
         yield process
     finally:
-        await _stop(process, program.grace + STOP_SECONDS)
-
-
-async def _stop(process: Process, seconds: float) -> None:
-    if process.returncode is not None:
-        return
-    process.terminate()
-    try:
-        await asyncio.wait_for(process.wait(), seconds)
-    except TimeoutError:
-        process.kill()
-        await process.wait()
+        await stop(process, program.grace + STOP_SECONDS)
 
 
 def _server(settings: Settings, config: Path | None) -> Program:

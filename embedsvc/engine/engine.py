@@ -12,6 +12,7 @@ from embedsvc.engine.admission import Admission
 from embedsvc.engine.devices import Devices, find_devices
 from embedsvc.engine.offload import Offload
 from embedsvc.engine.served import ServedModel, open_model
+from embedsvc.engine.sharing import Sharing
 from embedsvc.engine.source import open_source
 from embedsvc.errors import ConfigurationError, ModelNotFoundError
 from embedsvc.metrics import Metrics
@@ -25,6 +26,7 @@ class Engine:
         metrics: Where they are counted.
         devices: What the machine has.
         offload: Where texts are tokenized.
+        sharing: How replicas are shared with other processes; None: they are not.
 
     Attributes:
         models: By canonical name, the primary model first.
@@ -34,7 +36,14 @@ class Engine:
         offload: Where blocking work is done.
     """
 
-    def __init__(self, settings: Settings, metrics: Metrics, devices: Devices, offload: Offload) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        metrics: Metrics,
+        devices: Devices,
+        offload: Offload,
+        sharing: Sharing | None = None,
+    ) -> None:
         self.models: Mapping[str, ServedModel] = {}
         self.names: Mapping[str, ServedModel] = {}
         self.admission = Admission(settings.engine.queue_tokens)
@@ -43,6 +52,7 @@ class Engine:
         self._settings = settings
         self._metrics = metrics
         self._devices = devices
+        self._sharing = sharing
         self._open: dict[str, AsyncExitStack] = {}
 
     @property
@@ -78,7 +88,7 @@ class Engine:
         devices = self._devices.resolve(self._settings.engine.devices)
         async with AsyncExitStack() as stack:
             model = await stack.enter_async_context(
-                open_model(source, devices, self._settings.engine, self._metrics)
+                open_model(source, devices, self._settings.engine, self._metrics, self._sharing)
             )
             models = {**self.models, name: model}
             self.names = _by_every_name(models)
@@ -121,15 +131,22 @@ class Engine:
 
 
 @asynccontextmanager
-async def open_engine(settings: Settings, metrics: Metrics) -> AsyncIterator[Engine]:
+async def open_engine(
+    settings: Settings, metrics: Metrics, sharing: Sharing | None = None
+) -> AsyncIterator[Engine]:
     """Load and warm up every configured model; leaving computes what waits, then unloads.
+
+    Args:
+        settings: Which models, and how.
+        metrics: Where they are counted.
+        sharing: How replicas are shared with other processes; None: they are not.
 
     Raises:
         ConfigurationError: A model or a device that is not there.
     """
-    devices = Devices() if settings.engine.encoder in fake.ENCODERS else await find_devices()
+    devices = sharing.devices if sharing else await devices_for(settings)
     with ThreadPoolExecutor(settings.engine.tokenizer_threads, thread_name_prefix="tokenizer") as threads:
-        engine = Engine(settings, metrics, devices, Offload(threads))
+        engine = Engine(settings, metrics, devices, Offload(threads), sharing)
         metrics.admitted_tokens.set_function(lambda: engine.admission.held)
         for device in devices.names:
             metrics.gpu_memory.labels(device).set_function(partial(engine.gpu_memory, device))
@@ -139,6 +156,15 @@ async def open_engine(settings: Settings, metrics: Metrics) -> AsyncIterator[Eng
             yield engine
         finally:
             await engine.close()
+
+
+async def devices_for(settings: Settings) -> Devices:
+    """Ask what the machine has, unless no encoder needs to know.
+
+    Raises:
+        ConfigurationError: Torch cannot say.
+    """
+    return Devices() if settings.engine.encoder in fake.ENCODERS else await find_devices()
 
 
 def _by_every_name(models: Mapping[str, ServedModel]) -> dict[str, ServedModel]:

@@ -2,22 +2,17 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import structlog
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_exponential
 
 from embedsvc.engine.encoder import EncoderFactory
-from embedsvc.engine.replica import (
-    Replica,
-    ReplicaError,
-    ReplicaLostError,
-    ReplicaUnusableError,
-    Timing,
-    open_replica,
-)
+from embedsvc.engine.launch import Opener, way_to
+from embedsvc.engine.replica import Replica, ReplicaError, ReplicaLostError, ReplicaUnusableError, Timing
 from embedsvc.engine.worker import Order
 from embedsvc.errors import ConfigurationError
 from embedsvc.metrics import EngineMetrics
@@ -55,6 +50,8 @@ class PoolSpec:
         devices: One replica for each entry.
         warm_up: A batch that every replica must be able to compute.
         timing: How long anything may take.
+        doors: Where each replica lets other processes in; None where they do not share it.
+        owner: Whether this process starts and replaces the replicas, or is a guest.
     """
 
     name: str
@@ -62,6 +59,21 @@ class PoolSpec:
     devices: Sequence[str]
     warm_up: Sequence[TokenSequence]
     timing: Timing
+    doors: Sequence[Path] | None = None
+    owner: bool = True
+
+    def ways(self, stack: ExitStack) -> list[Opener]:
+        """Say how each replica is come by, for as long as the stack is open.
+
+        Raises:
+            ConfigurationError: There can be no door.
+        """
+        doors: Sequence[Path | None] = self.doors or [None] * len(self.devices)
+        orders = [Order(self.build, device, self.warm_up) for device in self.devices]
+        return [
+            stack.enter_context(way_to(order, self.timing, door, owner=self.owner))
+            for order, door in zip(orders, doors, strict=True)
+        ]
 
 
 class Pool:
@@ -100,11 +112,11 @@ class Pool:
         except ReplicaError as error:
             log.warning("probe failed", model=self.spec.name, device=replica.device, reason=str(error))
 
-    async def keep(self, device: str, started: asyncio.Future[None]) -> None:
-        """Keep one replica on a device, until cancelled.
+    async def keep(self, way: Opener, started: asyncio.Future[None]) -> None:
+        """Keep one replica, until cancelled.
 
         Args:
-            device: Where.
+            way: How it is come by.
             started: Resolved when the first one is ready, or failed if it cannot be.
         """
         retrying = AsyncRetrying(
@@ -114,15 +126,14 @@ class Pool:
         )
         try:
             while True:
-                await retrying(self._live, device, started)
+                await retrying(self._live, way, started)
         except Exception as error:  # noqa: BLE001 - who waits for the start tells it
             started.set_exception(error)
 
-    async def _live(self, device: str, started: asyncio.Future[None]) -> None:
+    async def _live(self, way: Opener, started: asyncio.Future[None]) -> None:
         """Run one replica until it is lost. After a long life that is no failure to start."""
         clock = asyncio.get_running_loop().time
-        order = Order(self.spec.build, device, self.spec.warm_up)
-        async with open_replica(order, self.spec.timing) as replica:
+        async with way() as replica:
             began = clock()
             self._join(replica)
             if not started.done():
@@ -159,7 +170,8 @@ class Pool:
                 self._listener.given_up()
 
     def _count(self, error: BaseException | None) -> None:
-        self._metrics.restarts.inc()
+        if self.spec.owner:
+            self._metrics.restarts.inc()
         log.error("replica lost", model=self.spec.name, reason=str(error))
 
 
@@ -173,16 +185,17 @@ async def open_pool(spec: PoolSpec, metrics: EngineMetrics) -> AsyncIterator[Poo
     pool = Pool(spec, metrics)
     loop = asyncio.get_running_loop()
     started = [loop.create_future() for _ in spec.devices]
-    keeping = [
-        asyncio.create_task(pool.keep(device, first))
-        for device, first in zip(spec.devices, started, strict=True)
-    ]
-    try:
-        await asyncio.gather(*started)
-        yield pool
-    except ReplicaUnusableError as error:
-        raise ConfigurationError(f"the model {spec.name} cannot be used: {error}") from error
-    finally:
-        for task in keeping:
-            task.cancel()
-        await asyncio.wait(keeping)
+    with ExitStack() as stack:
+        keeping = [
+            asyncio.create_task(pool.keep(way, first))
+            for way, first in zip(spec.ways(stack), started, strict=True)
+        ]
+        try:
+            await asyncio.gather(*started)
+            yield pool
+        except ReplicaUnusableError as error:
+            raise ConfigurationError(f"the model {spec.name} cannot be used: {error}") from error
+        finally:
+            for task in keeping:
+                task.cancel()
+            await asyncio.wait(keeping)

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -11,6 +11,7 @@ from embedsvc.engine.batcher import Batcher, open_batcher
 from embedsvc.engine.choice import batch_limits
 from embedsvc.engine.pool import Pool, PoolSpec, open_pool
 from embedsvc.engine.replica import Timing
+from embedsvc.engine.sharing import Sharing
 from embedsvc.engine.source import ModelCard, ModelSource
 from embedsvc.engine.tokenizer import ModelTokenizer
 from embedsvc.errors import ConfigurationError
@@ -61,7 +62,11 @@ class ServedModel:
 
 @asynccontextmanager
 async def open_model(
-    source: ModelSource, devices: Sequence[str], settings: EngineSettings, metrics: Metrics
+    source: ModelSource,
+    devices: Sequence[str],
+    settings: EngineSettings,
+    metrics: Metrics,
+    sharing: Sharing | None = None,
 ) -> AsyncIterator[ServedModel]:
     """Load a model and warm it up; leaving computes what waits, then unloads it.
 
@@ -71,6 +76,8 @@ async def open_model(
     card, engine_metrics = source.card, metrics.engine(source.card.name)
     timing = Timing(settings.start_seconds, settings.hang_seconds)
     spec = PoolSpec(card.name, source.build, devices, source.tokenizer.extremes, timing)
+    if sharing:
+        spec = replace(spec, doors=sharing.doors(card.name, len(devices)), owner=sharing.owner)
     async with open_pool(spec, engine_metrics) as pool:
         if (card.dimensions or 1) > pool.dimensions:
             raise ConfigurationError(

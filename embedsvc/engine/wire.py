@@ -34,6 +34,10 @@ class Kind(IntEnum):
     """Text: how its memory ran out."""
     UNUSABLE = 4
     """Text: why there is no encoder. The first answer, and the last."""
+    BEGUN = 5
+    """To a guest and to the owner: the guest's next batch has begun; its head. See `guests.py`."""
+    ENDED = 6
+    """To the owner: the guest's batch that began first has ended; one byte, the kind of its answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +71,10 @@ def read_batch(file: BinaryIO) -> list[TokenSequence] | None:
     if len(head) < BATCH.size:
         return None
     texts, tokens = BATCH.unpack(head)
-    numbers = np.frombuffer(file.read((texts + tokens) * ID.itemsize), ID)
+    body = file.read((texts + tokens) * ID.itemsize)
+    if len(body) < (texts + tokens) * ID.itemsize:  # whoever wrote it died over it
+        return None
+    numbers = np.frombuffer(body, ID)
     ids, ends = numbers[texts:], np.cumsum(numbers[:texts]).tolist()
     # Views, which encoders take as well as lists.
     return [cast("TokenSequence", ids[start:end]) for start, end in pairwise([0, *ends])]

@@ -4,36 +4,35 @@ A process of its own can be killed when it hangs and replaced when it dies, and 
 event loop. `replica.py` is the server's side.
 """
 
-import ctypes
 import faulthandler
 import json
 import pickle
-import signal
 import socket
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from queue import Queue
 from threading import Thread
-from typing import BinaryIO, cast
+from typing import BinaryIO, TypeAlias, cast
 
 import numpy as np
 
 from embedsvc import logs
 from embedsvc.config import LogSettings
 from embedsvc.engine.encoder import Encoder, EncoderFactory, PipelinedEncoder
+from embedsvc.engine.guests import Reply, take_turns
 from embedsvc.engine.memory import is_out_of_memory, release_cached_memory
 from embedsvc.engine.wire import Answer, Kind, read_batch, write_answer
+from embedsvc.signals import die_with_parent
 from embedsvc.types import TokenSequence, Vectors
 
-Finish = Callable[[float], Answer]
+Finish: TypeAlias = Callable[[float], Answer]
 """Waits for an answer, given when the batch before it was done."""
 
-DIE_WITH_PARENT = 1
-"""prctl(2): PR_SET_PDEATHSIG."""
+Batches: TypeAlias = Iterable[tuple[Sequence[TokenSequence], Reply]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +51,10 @@ class Order:
 
 
 def main() -> None:
-    """Serve the socket whose number is the argument."""
+    """Serve the socket whose number is the first argument, and who comes in at that of the second."""
     faulthandler.enable()
     logs.configure(LogSettings())
-    _die_with_the_server()
+    die_with_parent()
     with socket.socket(fileno=int(sys.argv[1])) as connection, connection.makefile("rwb") as file:
         channel = cast("BinaryIO", file)
         order: Order = pickle.load(channel)  # noqa: S301 - from the server, over a socket pair
@@ -65,16 +64,25 @@ def main() -> None:
         except Exception as error:  # noqa: BLE001 - whatever a model does; the server says it
             write_answer(channel, Answer(Kind.UNUSABLE, repr(error).encode()))
             return
-        write_answer(channel, Answer(Kind.READY, _describe(encoder), seconds, encoder.gpu_memory()))
+        ready = Answer(Kind.READY, _describe(encoder), seconds, encoder.gpu_memory())
+        write_answer(channel, ready)
+        batches = _shared(connection, ready) if sys.argv[2:] else _of_one(channel)
         if isinstance(encoder, PipelinedEncoder):
-            _serve_pipelined(encoder, channel)
+            _serve_pipelined(encoder, batches)
         else:
-            _serve(encoder, channel)
+            _serve(encoder, batches)
 
 
-def _die_with_the_server() -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(DIE_WITH_PARENT, signal.SIGKILL)
+def _of_one(channel: BinaryIO) -> Iterator[tuple[Sequence[TokenSequence], Reply]]:
+    """Batches of the owner, who has no guests."""
+    reply = partial(write_answer, channel)
+    while (batch := read_batch(channel)) is not None:
+        yield batch, reply
+
+
+def _shared(owner: socket.socket, ready: Answer) -> Iterator[tuple[Sequence[TokenSequence], Reply]]:
+    with socket.socket(fileno=int(sys.argv[2])) as listener:
+        yield from take_turns(owner, listener, ready)
 
 
 def _warm_up(encoder: Encoder, batch: Sequence[TokenSequence]) -> float:
@@ -89,19 +97,19 @@ def _describe(encoder: Encoder) -> bytes:
     return json.dumps(what).encode()
 
 
-def _serve(encoder: Encoder, channel: BinaryIO) -> None:
-    while (batch := read_batch(channel)) is not None:
+def _serve(encoder: Encoder, batches: Batches) -> None:
+    for batch, reply in batches:
         began = time.perf_counter()
-        write_answer(channel, _compute(encoder, batch, partial(encoder.encode, batch), began))
+        reply(_compute(encoder, batch, partial(encoder.encode, batch), began))
 
 
-def _serve_pipelined(encoder: PipelinedEncoder, channel: BinaryIO) -> None:
+def _serve_pipelined(encoder: PipelinedEncoder, batches: Batches) -> None:
     """Launch batches in this thread, and collect their vectors in another, in their order."""
-    under_way: Queue[Finish | None] = Queue(max(1, encoder.depth - 1))
-    collecting = Thread(target=_collect, args=(under_way, channel), daemon=True)
+    under_way: Queue[tuple[Finish, Reply] | None] = Queue(max(1, encoder.depth - 1))
+    collecting = Thread(target=_collect, args=(under_way,), daemon=True)
     collecting.start()
-    while (batch := read_batch(channel)) is not None:
-        under_way.put(_launch(encoder, batch))
+    for batch, reply in batches:
+        under_way.put((_launch(encoder, batch), reply))
     under_way.put(None)
     collecting.join()
 
@@ -117,12 +125,13 @@ def _launch(encoder: PipelinedEncoder, batch: Sequence[TokenSequence]) -> Finish
     return lambda before: _compute(encoder, batch, collect, max(began, before))
 
 
-def _collect(under_way: "Queue[Finish | None]", channel: BinaryIO) -> None:
+def _collect(under_way: Queue[tuple[Finish, Reply] | None]) -> None:
     done = 0.0
-    while (finish := under_way.get()) is not None:
+    while (item := under_way.get()) is not None:
+        finish, reply = item
         answer = finish(done)
         done = time.perf_counter()
-        write_answer(channel, answer)
+        reply(answer)
 
 
 def _compute(

@@ -46,3 +46,13 @@ structlog.get_logger().info("one", key="x")
 logging.getLogger("a library").warning("two %s", "words")
 """)
     assert [event["event"] for event in events] == ["one", "two words"]
+
+
+def test_lines_name_their_process_where_there_are_several():
+    events = events_of("""
+structlog.get_logger().info("one")
+logs.configure(LogSettings(), process=2)
+structlog.get_logger().info("two")
+logging.getLogger("a library").warning("three")
+""")
+    assert [event.get("process") for event in events] == [None, 2, 2]

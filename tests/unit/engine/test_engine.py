@@ -135,7 +135,7 @@ async def test_a_probe_finds_the_replica_that_is_broken(obedient):
         await engine.probe()
         assert all(model.ready for model in engine.models.values())
         [replica] = engine.primary.pool.replicas
-        os.kill(replica._process.pid, signal.SIGKILL)
+        os.kill(replica._life.process.pid, signal.SIGKILL)
         await engine.probe()
         assert not engine.primary.ready
         assert engine.find(BGE).ready

@@ -26,6 +26,7 @@ from obedient_encoder import (
 )
 from structlog.testing import capture_logs
 
+from embedsvc.engine.launch import open_replica
 from embedsvc.engine.replica import (
     STRIKES,
     BatchFailedError,
@@ -33,7 +34,6 @@ from embedsvc.engine.replica import (
     ReplicaLostError,
     ReplicaUnusableError,
     Timing,
-    open_replica,
 )
 from embedsvc.engine.worker import Order
 
@@ -138,6 +138,16 @@ async def test_a_replica_that_only_ever_gets_bad_texts_is_not_given_up():
             with pytest.raises(BatchFailedError):
                 await replica.encode([[RAISE]])
         assert (await replica.encode([[1]])).vectors[0, 0] == 1
+        assert not task.done()
+
+
+async def test_the_probe_that_bad_texts_lead_to_is_not_waited_for_once_it_is_answered():
+    async with serving(patience=0.05) as (replica, task):
+        for _ in range(STRIKES):
+            with pytest.raises(BatchFailedError):
+                await replica.encode([[RAISE]])
+        await replica.encode([[1]])
+        await asyncio.wait([task], timeout=1)
         assert not task.done()
 
 

@@ -1,0 +1,209 @@
+"""Several processes on one port: this one owns the replicas, and keeps those that answer.
+
+It answers no call itself. A process that answers (a front) is started anew, never forked, and is a guest of
+the replicas: see `engine/sharing.py`.
+"""
+
+import asyncio
+import pickle
+import sys
+import tempfile
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import structlog
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_exponential
+
+from embedsvc import port, summed
+from embedsvc.config import Settings
+from embedsvc.engine.engine import Engine, devices_for, open_engine
+from embedsvc.engine.sharing import Sharing
+from embedsvc.errors import ConfigurationError
+from embedsvc.metrics import Metrics, serve_metrics
+from embedsvc.signals import stop, stop_on_signals
+
+log = structlog.get_logger()
+
+READY = b"ready\n"
+"""What a front writes to standard output when it answers."""
+
+PROBE_SECONDS = 1.0
+"""Between two looks at the replicas."""
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 30.0
+"""Seconds before a front that ended is started again: twice as long each time."""
+
+LONG_LIFE = 60.0
+"""After so many seconds a front has proved itself: the next pause is the first again."""
+
+STOP_SECONDS = 10.0
+"""What a front gets beyond its drain before it is killed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Front:
+    """What a front is to be.
+
+    Attributes:
+        number: From 1 on; 0 is the supervisor.
+        settings: Its own: of what is bounded for all together, its part.
+        sharing: How it comes by the replicas.
+    """
+
+    number: int
+    settings: Settings
+    sharing: Sharing
+
+    @property
+    def grace(self) -> float:
+        """Seconds that it may take to end after SIGTERM."""
+        server = self.settings.server
+        return server.drain_notice_seconds + server.drain_seconds + STOP_SECONDS
+
+
+class FrontEndedError(Exception):
+    """A front ended by itself."""
+
+
+async def serve(settings: Settings) -> None:
+    """Run the service until SIGTERM or SIGINT, then drain it. A second signal leaves at once.
+
+    Raises:
+        ConfigurationError: It cannot start as configured.
+    """
+    _refuse_elsewhere()
+    stopping = stop_on_signals()
+    async with AsyncExitStack() as stack:
+        stack.enter_context(port.hold(settings.server))
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="embedsvc-")))
+        metrics = Metrics()
+        stack.enter_context(serve_metrics(summed.add_up(metrics, folder), settings.metrics))
+        sharing = Sharing(folder, await devices_for(settings), owner=True)
+        engine = await stack.enter_async_context(open_engine(settings, metrics, sharing))
+        await stack.enter_async_context(_probing(engine))
+        await stack.enter_async_context(_open_fronts(fronts_of(settings, sharing)))
+        log.info("all serve", processes=settings.server.processes)
+        await stopping.wait()
+    log.info("stopped")
+
+
+def _refuse_elsewhere() -> None:
+    if sys.platform != "linux":
+        raise ConfigurationError("server.processes: more than one process on a port needs Linux")
+
+
+def fronts_of(settings: Settings, sharing: Sharing) -> list[Front]:
+    """Say what each front is to be."""
+    count = settings.server.processes
+    engine = settings.engine.model_copy(
+        update={"queue_tokens": max(1, settings.engine.queue_tokens // count)}
+    )
+    part = settings.model_copy(update={"engine": engine})
+    return [Front(number, part, replace(sharing, owner=False)) for number in range(1, count + 1)]
+
+
+@asynccontextmanager
+async def _probing(engine: Engine) -> AsyncIterator[None]:
+    """Have replicas prove themselves: only their owner can end one that hangs."""
+
+    async def probe() -> None:
+        while True:
+            try:
+                await engine.probe()
+            except Exception:
+                log.exception("replicas were not looked at")
+            await asyncio.sleep(PROBE_SECONDS)
+
+    task = asyncio.create_task(probe())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+@asynccontextmanager
+async def _open_fronts(fronts: Sequence[Front]) -> AsyncIterator[None]:
+    """Start fronts, and keep them while the context is open; leaving drains all at once.
+
+    Raises:
+        ConfigurationError: One cannot be started.
+    """
+    started = [asyncio.get_running_loop().create_future() for _ in fronts]
+    keeping = [asyncio.create_task(_keep(front, first)) for front, first in zip(fronts, started, strict=True)]
+    try:
+        await asyncio.gather(*started)
+        yield
+    except FrontEndedError as error:
+        raise ConfigurationError(f"server.processes: {error}; its own words are above") from error
+    finally:
+        for task in keeping:
+            task.cancel()
+        await asyncio.wait(keeping)
+
+
+async def _keep(front: Front, started: asyncio.Future[None]) -> None:
+    """Keep one front, until cancelled; `started` is resolved when the first answers, or failed."""
+    retrying = AsyncRetrying(
+        retry=retry_if_exception(lambda error: started.done() and isinstance(error, Exception)),
+        wait=wait_exponential(FIRST_PAUSE, LONGEST_PAUSE),
+        before_sleep=_report,
+    )
+    try:
+        while True:
+            await retrying(_live, front, started)
+    except Exception as error:  # noqa: BLE001 - who waits for the start tells it
+        started.set_exception(error)
+
+
+async def _live(front: Front, started: asyncio.Future[None]) -> None:
+    """Run one front until it ends by itself. After a long life that is no failure to start."""
+    clock = asyncio.get_running_loop().time
+    async with _running(front) as process:
+        await _ready(process)
+        began = clock()
+        if not started.done():
+            started.set_result(None)
+        error = FrontEndedError(f"process {front.number} ended, status {await process.wait()}")
+    if clock() - began < LONG_LIFE:
+        raise error
+    _complain(error)
+
+
+def _report(attempt: RetryCallState) -> None:
+    _complain(attempt.outcome.exception() if attempt.outcome else None)
+
+
+def _complain(error: BaseException | None) -> None:
+    log.error("process lost", reason=str(error))
+
+
+@asynccontextmanager
+async def _running(front: Front) -> AsyncIterator[Process]:
+    """Run a front, away from the terminal's own signals; leaving drains it."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "embedsvc.front"), stdin=PIPE, stdout=PIPE, start_new_session=True
+    )
+    try:
+        await _tell(process, front)
+        yield process
+    finally:
+        await stop(process, front.grace)
+        summed.forget(front.sharing.folder, front.number)
+
+
+async def _tell(process: Process, front: Front) -> None:
+    if process.stdin:
+        process.stdin.write(pickle.dumps(front))
+        with suppress(ConnectionError):  # its end is seen at its other side
+            await process.stdin.drain()
+        process.stdin.close()
+
+
+async def _ready(process: Process) -> None:
+    """Wait until a front answers. Raises FrontEndedError."""
+    if process.stdout and await process.stdout.readline() != READY:
+        raise FrontEndedError(f"a process ended before it answered, status {await process.wait()}")

@@ -1,0 +1,194 @@
+"""guests: the batches of several processes, one of each in turn."""
+
+import socket
+import threading
+from contextlib import ExitStack, closing
+
+import pytest
+
+from embedsvc.engine.guests import take_turns
+from embedsvc.engine.sharing import listen
+from embedsvc.engine.wire import ANSWER, BATCH, Answer, Kind, encode_batch
+
+SECONDS = 20
+READY = Answer(Kind.READY, b"{}", 0.5)
+
+
+class Peer:
+    """The other side of a connection, in this thread."""
+
+    def __init__(self, connection):
+        connection.settimeout(SECONDS)
+        self.connection = connection
+        self.file = connection.makefile("rb")
+
+    def send(self, *batches):
+        self.connection.sendall(b"".join(map(encode_batch, batches)))
+
+    def answer(self):
+        kind, size, _, seconds = ANSWER.unpack(self.file.read(ANSWER.size))
+        return Kind(kind), self.file.read(size), seconds
+
+    def result(self):
+        """The answer to a batch, of which it was told before that it has begun."""
+        kind, payload, _ = self.answer()
+        assert (kind, len(payload)) == (Kind.BEGUN, BATCH.size)
+        return self.answer()
+
+    def close(self):
+        self.file.close()
+        self.connection.close()
+
+
+@pytest.fixture
+def stack():
+    with ExitStack() as opened:
+        yield opened
+
+
+@pytest.fixture
+def owner(stack):
+    """The owner's side, with the worker's beside it as `theirs`."""
+    ours, theirs = socket.socketpair()
+    peer = Peer(ours)
+    peer.theirs = stack.enter_context(theirs)
+    stack.callback(peer.close)
+    return peer
+
+
+@pytest.fixture
+def listener(stack, tmp_path):
+    return stack.enter_context(listen(tmp_path / "door"))
+
+
+@pytest.fixture
+def guest(stack, tmp_path, listener):
+    """Makes a guest, who waits at the door."""
+
+    def come():
+        connection = socket.socket(socket.AF_UNIX)
+        connection.connect(str(tmp_path / "door"))
+        peer = Peer(connection)
+        stack.callback(peer.close)
+        return peer
+
+    return come
+
+
+@pytest.fixture
+def turns(owner, listener):
+    """The batches as they come, and how each is answered."""
+    with closing(take_turns(owner.theirs, listener, READY)) as batches:
+        yield batches
+
+
+def first_ids(batch):
+    return [int(text[0]) for text in batch]
+
+
+def test_a_guest_is_told_what_the_replica_is_and_its_batch_is_answered(guest, turns):
+    visitor = guest()
+    visitor.send([[5, 6], [7]])
+    batch, reply = next(turns)
+    assert [ids.tolist() for ids in batch] == [[5, 6], [7]]
+    reply(Answer(Kind.VECTORS, b"abc", 0.25))
+    assert visitor.answer() == (Kind.READY, b"{}", 0.5)
+    assert visitor.result() == (Kind.VECTORS, b"abc", 0.25)
+
+
+def test_nobody_s_second_batch_goes_before_another_s_first(guest, turns):
+    greedy, modest = guest(), guest()
+    greedy.send([[0]])
+    modest.send([[0]])
+    assert [first_ids(next(turns)[0]) for _ in range(2)] == [[0], [0]]
+    greedy.send(*([[number]] for number in range(100, 110)))
+    modest.send([[1]], [[2]])
+    order = [first_ids(next(turns)[0])[0] for _ in range(12)]
+    assert order.index(1) in (0, 1)
+    assert order.index(2) in (2, 3)
+    assert [number for number in order if number >= 100] == list(range(100, 110))
+
+
+def test_the_owner_s_batch_has_its_turn_too_and_is_answered_to_him(guest, turns, owner):
+    greedy = guest()
+    greedy.send(*([[number]] for number in range(100, 110)))
+    owner.send([[1]])
+    order = [next(turns) for _ in range(3)]
+    [(_, reply)] = [(batch, reply) for batch, reply in order if first_ids(batch) == [1]]
+    reply(Answer(Kind.VECTORS, b"mine"))
+    kinds = [owner.answer()[:2] for _ in range(3)]
+    assert kinds.count((Kind.VECTORS, b"mine")) == 1
+
+
+def test_the_owner_hears_when_a_guest_s_batch_begins_and_how_it_ends(guest, turns, owner):
+    visitor = guest()
+    visitor.send([[1, 2], [3]], [[4]])
+    for outcome in (Kind.VECTORS, Kind.FAILED):
+        batch, reply = next(turns)
+        kind, payload, _ = owner.answer()
+        assert (kind, BATCH.unpack(payload)) == (Kind.BEGUN, (len(batch), sum(map(len, batch))))
+        reply(Answer(outcome, b"whatever it is", 0.125))
+        assert owner.answer() == (Kind.ENDED, bytes([outcome]), 0.125)
+
+
+def test_it_is_over_when_the_owner_is_gone(guest, turns, owner):
+    guest()
+    owner.close()
+    assert list(turns) == []
+
+
+@pytest.mark.parametrize("left_over", [b"", encode_batch([[1, 2, 3]])[:-2], b"\x01"])
+def test_a_guest_that_leaves_even_in_the_middle_of_a_batch_is_forgotten(guest, turns, owner, left_over):
+    leaving = guest()
+    leaving.connection.sendall(left_over)
+    leaving.close()
+    staying = guest()
+    staying.send([[7]])
+    assert first_ids(next(turns)[0]) == [7]
+
+
+def test_a_guest_that_stops_in_the_middle_of_a_batch_is_left(guest, turns, monkeypatch):
+    monkeypatch.setattr("embedsvc.engine.guests.STALL_SECONDS", 0.05)
+    stuck, other = guest(), guest()
+    stuck.connection.sendall(encode_batch([[1, 2, 3]])[:-2])
+    other.send([[7]])
+    assert first_ids(next(turns)[0]) == [7]
+    other.send([[8]])
+    assert first_ids(next(turns)[0]) == [8]
+    assert stuck.answer()[0] is Kind.READY
+    assert stuck.file.read() == b""
+
+
+def test_a_guest_that_reads_no_answer_is_left_and_the_owner_hears_of_its_end(
+    guest, turns, owner, monkeypatch
+):
+    monkeypatch.setattr("embedsvc.engine.guests.STALL_SECONDS", 0.05)
+    deaf, other = guest(), guest()
+    deaf.send([[1]], [[2]])
+    _, reply = next(turns)
+    reply(Answer(Kind.VECTORS, bytes(10_000_000)))
+    assert [owner.answer()[0] for _ in range(2)] == [Kind.BEGUN, Kind.ENDED]
+    other.send([[7]])
+    assert 7 in {first_ids(next(turns)[0])[0] for _ in range(2)}
+
+
+def test_answers_may_come_from_another_thread(guest, turns, owner):
+    visitor = guest()
+    numbers = range(50)
+    visitor.send(*([[number]] for number in numbers))
+
+    def answer_all():
+        for batch, reply in turns:
+            answer = Answer(Kind.VECTORS, bytes(first_ids(batch)))
+            thread = threading.Thread(target=reply, args=(answer,))
+            thread.start()
+            thread.join()
+
+    answering = threading.Thread(target=answer_all)
+    answering.start()
+    assert visitor.answer()[0] is Kind.READY
+    assert [visitor.result()[1] for _ in numbers] == [bytes([number]) for number in numbers]
+    assert [owner.answer()[0] for _ in numbers for _ in range(2)] == 50 * [Kind.BEGUN, Kind.ENDED]
+    owner.close()
+    answering.join(SECONDS)
+    assert not answering.is_alive()
