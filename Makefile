@@ -13,7 +13,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run init lint format test bench bench-gpu docs proto baseline lock clean
+.PHONY: help run init lint format test bench bench-endure bench-gpu docs proto baseline lock clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -44,6 +44,9 @@ format: .venv/.dev ## format Python and protos
 bench: .venv/.bench proto ## measure, beside other ways to serve the same model; QUICK=1 for a short run
 	@$(MAKE) --no-print-directory --keep-going $(PEERS:%=.venv-peers/%/.stamp) || true # what is missing is named as not run
 	@$(BIN)/python bench/run.py $(if $(QUICK),--quick)
+
+bench-endure: .venv/.bench proto ## kill and stop replicas under load; watch memory over 100,000 requests
+	@$(BIN)/python bench/endure.py
 
 bench-gpu: ## measure on a GPU, correctness first; with .venv where there is one, else with PYTHON and its torch
 	PYTHONPATH=. $(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) bench/gpu.py $(BENCH)

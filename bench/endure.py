@@ -14,6 +14,7 @@ import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
@@ -164,19 +165,18 @@ async def _hurt(service: Service, load: Load, name: str) -> Fault:
 def summarize(name: str, load: Load, moment: float) -> Fault:
     """See what a fault at a moment did."""
     before = median(_rates(load.ended, moment - BEFORE + 1, moment))
-    starts = [moment + at * SLICE for at in range(round(AFTER / SLICE))]
     rates = _rates(load.ended, moment, moment + AFTER)
-    silent = next((at for at, rate in enumerate(rates) if rate < BACK * before), 0)
-    back = next(
-        (
-            start + SLICE - moment
-            for start, rate in list(zip(starts, rates, strict=True))[silent + 1 :]
-            if rate >= BACK * before
-        ),
-        None,
-    )
-    gaps = [later - earlier for earlier, later in zip(load.ended, load.ended[1:], strict=False)]
-    return Fault(name, len(load.ended), load.errors, before, back, max(gaps))
+    gaps = [later - earlier for earlier, later in pairwise(load.ended)]
+    return Fault(name, len(load.ended), load.errors, before, _back(rates, BACK * before), max(gaps))
+
+
+def _back(rates: Sequence[float], enough: float) -> float | None:
+    """Seconds until a slice was good again after the first that was not; None if none was."""
+    bad = next((at for at, rate in enumerate(rates) if rate < enough), None)
+    if bad is None:
+        return 0.0
+    good = next((at for at in range(bad, len(rates)) if rates[at] >= enough), None)
+    return None if good is None else (good + 1) * SLICE
 
 
 def _rates(ended: Sequence[float], begin: float, end: float) -> list[float]:

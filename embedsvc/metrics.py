@@ -114,7 +114,7 @@ class Metrics:
         )
         self.gpu_memory = Gauge(
             "embeddings_gpu_memory_bytes",
-            "GPU memory that tensors hold.",
+            "GPU memory that replicas hold.",
             ["device"],
             registry=registry,
         )

@@ -62,6 +62,8 @@ class Door:
 class Admission:
     """Two doors, so that streams and calls cannot shut each other out.
 
+    Tokens are those that a request may have before it is tokenized, at most.
+
     At the door of calls no caller takes more than two thirds, and no request counts for more than one third:
     however much one caller sends, there is room for the others.
     """

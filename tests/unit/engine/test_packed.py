@@ -10,7 +10,7 @@ from batches import LENGTHS, batch_of, cosines
 
 from embedsvc.config import Settings
 from embedsvc.engine.packed import PackedEncoder
-from embedsvc.engine.packing import SLACK, pack
+from embedsvc.engine.packing import SLACK, pack, round_up
 from embedsvc.engine.reference import ReferenceEncoder
 from embedsvc.engine.source import open_source
 from embedsvc.engine.weights import find_architecture
@@ -40,10 +40,18 @@ def test_a_vector_does_not_depend_on_its_batch(folder):
 def test_every_token_is_packed_once_and_in_its_place(lengths):
     batch = batch_of(lengths)
     packed = pack(batch)
-    texts = torch.split(packed.ids, packed.lengths.tolist())
+    rows = sum(lengths)
+    assert rows <= len(packed.ids) == len(packed.positions) == round_up(rows)
+    texts = torch.split(packed.ids[:rows], packed.lengths.tolist())
     assert [text.tolist() for text in texts] == [batch[at] for at in packed.order]
-    places = torch.split(packed.positions, packed.lengths.tolist())
+    places = torch.split(packed.positions[:rows], packed.lengths.tolist())
     assert all(place.tolist() == list(range(len(place))) for place in places)
+
+
+def test_rows_are_of_few_numbers_and_little_more_than_tokens():
+    assert all(tokens <= round_up(tokens) < tokens + 4 for tokens in range(1, 64))
+    assert all(tokens <= round_up(tokens) <= tokens * 17 / 16 for tokens in range(64, 4097))
+    assert len({round_up(tokens) for tokens in range(1, 1025)}) < 90
 
 
 @pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS)
