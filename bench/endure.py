@@ -14,11 +14,10 @@ import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
-from itertools import pairwise
 from pathlib import Path
-from statistics import median
 
 import psutil
+from endured import AFTER, BEFORE, Calls, Fault, Memory, growth, summarize
 from lengths import SHORTEST, endless
 from model import share_model
 from over_grpc import open_channel, unary
@@ -34,15 +33,6 @@ CALLERS = 16
 LENGTHS = range(SHORTEST, 41)
 """Tokens of a text."""
 
-BEFORE, AFTER = 5.0, 12.0
-"""Seconds of load around a fault."""
-
-SLICE = 0.5
-"""Seconds over which throughput is taken."""
-
-BACK = 0.8
-"""Throughput has returned when a slice has this part of what slices had before."""
-
 SIGNALS = {"killed": signal.SIGKILL, "hangs": signal.SIGSTOP}
 SAMPLES = 20
 
@@ -53,8 +43,7 @@ class Load:
 
     way: Way
     texts: Iterator[str]
-    ended: list[float] = field(default_factory=list)
-    errors: list[str] = field(default_factory=list)
+    calls: Calls = field(default_factory=Calls)
     over: bool = False
 
     async def call(self, caller: int) -> None:
@@ -62,49 +51,13 @@ class Load:
         try:
             await self.way(caller, [next(self.texts)])
         except FAILURES as error:
-            self.errors.append(name_failure(error))
-        self.ended.append(time.perf_counter())
+            self.calls.errors.append(name_failure(error))
+        self.calls.ended.append(time.perf_counter())
 
     async def call_until_over(self, caller: int) -> None:
         """Embed one text after the other."""
         while not self.over:
             await self.call(caller)
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """What became of a fault under load.
-
-    Attributes:
-        fault: What was done to the replica.
-        calls: How many ended.
-        errors: How they failed that did.
-        before: Calls a second before it; the median of slices.
-        back_seconds: From the fault until throughput had returned; None if it had not.
-        longest_seconds: The longest time in which no call ended.
-    """
-
-    fault: str
-    calls: int
-    errors: Sequence[str]
-    before: float
-    back_seconds: float | None
-    longest_seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Memory:
-    """What a process holds in the course of many requests.
-
-    Attributes:
-        process: Which.
-        mebibytes: Resident, after each of `SAMPLES` parts of the requests.
-        growth: Of the last half's median over the first half's.
-    """
-
-    process: str
-    mebibytes: Sequence[float]
-    growth: float
 
 
 def main() -> int:
@@ -159,35 +112,7 @@ async def _hurt(service: Service, load: Load, name: str) -> Fault:
         os.kill(_replica(service).pid, SIGNALS[name])
         await asyncio.sleep(AFTER)
         load.over = True
-    return summarize(name, load, moment)
-
-
-def summarize(name: str, load: Load, moment: float) -> Fault:
-    """See what a fault at a moment did."""
-    before = median(_rates(load.ended, moment - BEFORE + 1, moment))
-    rates = _rates(load.ended, moment, moment + AFTER)
-    gaps = [later - earlier for earlier, later in pairwise(load.ended)]
-    return Fault(name, len(load.ended), load.errors, before, _back(rates, BACK * before), max(gaps))
-
-
-def _back(rates: Sequence[float], enough: float) -> float | None:
-    """Seconds until a slice was good again after the first that was not; None if none was."""
-    bad = next((at for at, rate in enumerate(rates) if rate < enough), None)
-    if bad is None:
-        return 0.0
-    good = next((at for at in range(bad, len(rates)) if rates[at] >= enough), None)
-    return None if good is None else (good + 1) * SLICE
-
-
-def _rates(ended: Sequence[float], begin: float, end: float) -> list[float]:
-    """Calls a second in each slice of a time."""
-    slices = round((end - begin) / SLICE)
-    counts = [0] * slices
-    for moment in ended:
-        at = int((moment - begin) / SLICE)
-        if begin <= moment and at < slices:
-            counts[at] += 1
-    return [count / SLICE for count in counts]
+    return summarize(name, load.calls, moment)
 
 
 async def _many(service: Service, way: Way, texts: Iterator[str], requests: int) -> list[Memory]:
@@ -201,19 +126,14 @@ async def _many(service: Service, way: Way, texts: Iterator[str], requests: int)
                 callers.create_task(_call_while(load, caller, left))
         for name, process in processes.items():
             held[name].append(round(process.memory_info().rss / 2**20, 1))
-    if load.errors:
-        raise RuntimeError(f"calls failed: {load.errors[:5]}")
-    return [Memory(name, sizes, _growth(sizes)) for name, sizes in held.items()]
+    if load.calls.errors:
+        raise RuntimeError(f"calls failed: {load.calls.errors[:5]}")
+    return [Memory(name, sizes, growth(sizes)) for name, sizes in held.items()]
 
 
 async def _call_while(load: Load, caller: int, left: Iterator[int]) -> None:
     for _ in left:
         await load.call(caller)
-
-
-def _growth(sizes: Sequence[float]) -> float:
-    middle = len(sizes) // 2
-    return round(median(sizes[middle:]) / median(sizes[:middle]) - 1, 4)
 
 
 def _replica(service: Service) -> psutil.Process:
