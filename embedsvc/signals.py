@@ -32,7 +32,8 @@ async def stop(process: Process, seconds: float) -> None:
         return
     process.terminate()
     try:
-        await asyncio.wait_for(process.wait(), seconds)
+        async with asyncio.timeout(seconds):  # wait_for of Python 3.11 may swallow a cancellation
+            await process.wait()
     except TimeoutError:
         process.kill()
         await process.wait()

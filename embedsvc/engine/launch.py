@@ -24,8 +24,8 @@ BUFFER = 1 << 20
 """Bytes of answers that are read ahead."""
 
 QUIET = {"GOMP_SPINCOUNT": "10000"}
-"""OpenMP's threads wait for each other by spinning, by default for milliseconds. Beside other programs that
-makes a batch take ten times as long; less of it costs nothing. docs/performance.md has figures."""
+"""OpenMP's threads wait for each other by spinning, by default for milliseconds, which beside other programs
+costs far more than it saves. docs/performance.md has figures."""
 
 END_SECONDS = 5
 """What a process gets to notice that it is not needed any more."""

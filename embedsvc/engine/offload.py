@@ -25,7 +25,9 @@ class _Work(Generic[Result]):
         except Exception as error:  # noqa: BLE001 - who asked for it is told
             return error
         except BaseException as error:  # noqa: BLE001 - so that of a Rust library in a panic is caught, too
-            return RuntimeError(repr(error))
+            failure = RuntimeError(repr(error))
+            failure.__cause__ = error
+            return failure
 
     def resolve(self, outcome: Result | BaseException) -> None:
         if self.future.done():  # whoever asked has gone

@@ -4,7 +4,7 @@ A batch is formed when a replica is free, never by waiting for company: an idle 
 one lets the next batch grow. Only a batch that can grow no further is made ahead.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
@@ -61,11 +61,6 @@ class Scheduler(Generic[Entry, Replica]):
         self._limits = limits
         self._loads: dict[Replica, _Load] = {}
 
-    @property
-    def replicas(self) -> Iterable[Replica]:
-        """Who takes part."""
-        return self._loads.keys()
-
     def join(self, replica: Replica, depth: int) -> None:
         """Let a replica take part."""
         self._loads[replica] = _Load(depth)
@@ -115,11 +110,11 @@ class Scheduler(Generic[Entry, Replica]):
 
     def _free(self) -> Replica | None:
         """Of the replicas with room, the one with the fewest tokens under way."""
-        ahead = AHEAD if self.queue.tokens >= self.queue.limits.tokens else 0
+        full = self.queue.tokens >= self.queue.limits.tokens
         room = [
             (load.tokens, at, replica)
             for at, (replica, load) in enumerate(self._loads.items())
-            if load.batches < (load.depth + ahead if ahead else 1)
+            if load.batches < (load.depth + AHEAD if full else 1)
         ]
         return min(room)[2] if room else None
 
