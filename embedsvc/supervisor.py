@@ -12,16 +12,17 @@ from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import structlog
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_exponential
 
 from embedsvc import port, summed
 from embedsvc.config import Settings
 from embedsvc.engine.engine import Engine, devices_for, open_engine
 from embedsvc.engine.sharing import Sharing
 from embedsvc.errors import ConfigurationError
+from embedsvc.keeping import Ready, keeping
 from embedsvc.metrics import Metrics, serve_metrics
 from embedsvc.signals import stop, stop_on_signals
 
@@ -32,12 +33,6 @@ READY = b"ready\n"
 
 PROBE_SECONDS = 1.0
 """Between two looks at the replicas."""
-
-FIRST_PAUSE, LONGEST_PAUSE = 0.1, 30.0
-"""Seconds before a front that ended is started again: twice as long each time."""
-
-LONG_LIFE = 60.0
-"""After so many seconds a front has proved itself: the next pause is the first again."""
 
 STOP_SECONDS = 10.0
 """What a front gets beyond its drain before it is killed."""
@@ -132,49 +127,20 @@ async def _open_fronts(fronts: Sequence[Front]) -> AsyncIterator[None]:
     Raises:
         ConfigurationError: One cannot be started.
     """
-    started = [asyncio.get_running_loop().create_future() for _ in fronts]
-    keeping = [asyncio.create_task(_keep(front, first)) for front, first in zip(fronts, started, strict=True)]
     try:
-        await asyncio.gather(*started)
-        yield
+        async with keeping([partial(_live, front) for front in fronts], _complain):
+            yield
     except FrontEndedError as error:
         raise ConfigurationError(f"server.processes: {error}; its own words are above") from error
-    finally:
-        for task in keeping:
-            task.cancel()
-        await asyncio.wait(keeping)
 
 
-async def _keep(front: Front, started: asyncio.Future[None]) -> None:
-    """Keep one front, until cancelled; `started` is resolved when the first answers, or failed."""
-    retrying = AsyncRetrying(
-        retry=retry_if_exception(lambda error: started.done() and isinstance(error, Exception)),
-        wait=wait_exponential(FIRST_PAUSE, LONGEST_PAUSE),
-        before_sleep=_report,
-    )
-    try:
-        while True:
-            await retrying(_live, front, started)
-    except Exception as error:  # noqa: BLE001 - who waits for the start tells it
-        started.set_exception(error)
-
-
-async def _live(front: Front, started: asyncio.Future[None]) -> None:
-    """Run one front until it ends by itself. After a long life that is no failure to start."""
-    clock = asyncio.get_running_loop().time
+async def _live(front: Front, ready: Ready) -> None:
+    """Run one front until it ends by itself: see `keeping.Life`."""
     async with _running(front) as process:
         await _ready(process)
-        began = clock()
-        if not started.done():
-            started.set_result(None)
-        error = FrontEndedError(f"process {front.number} ended, status {await process.wait()}")
-    if clock() - began < LONG_LIFE:
-        raise error
-    _complain(error)
-
-
-def _report(attempt: RetryCallState) -> None:
-    _complain(attempt.outcome.exception() if attempt.outcome else None)
+        ready()
+        status = await process.wait()
+    raise FrontEndedError(f"process {front.number} ended, status {status}")
 
 
 def _complain(error: BaseException | None) -> None:

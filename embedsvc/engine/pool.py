@@ -4,27 +4,22 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 import structlog
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_exponential
 
 from embedsvc.engine.encoder import EncoderFactory
 from embedsvc.engine.launch import Opener, way_to
 from embedsvc.engine.replica import Replica, ReplicaError, ReplicaLostError, ReplicaUnusableError, Timing
 from embedsvc.engine.worker import Order
 from embedsvc.errors import ConfigurationError
+from embedsvc.keeping import Ready, keeping
 from embedsvc.metrics import EngineMetrics
 from embedsvc.types import TokenSequence
 
 log = structlog.get_logger()
-
-FIRST_PAUSE, LONGEST_PAUSE = 0.1, 30.0
-"""Seconds before a lost replica is started again: twice as long each time."""
-
-LONG_LIFE = 60.0
-"""After so many seconds a replica has proved itself: the next pause is the first again."""
 
 
 class Listener(Protocol):
@@ -112,40 +107,25 @@ class Pool:
         except ReplicaError as error:
             log.warning("probe failed", model=self.spec.name, device=replica.device, reason=str(error))
 
-    async def keep(self, way: Opener, started: asyncio.Future[None]) -> None:
-        """Keep one replica, until cancelled.
-
-        Args:
-            way: How it is come by.
-            started: Resolved when the first one is ready, or failed if it cannot be.
-        """
-        retrying = AsyncRetrying(
-            retry=retry_if_exception(lambda error: started.done() and isinstance(error, Exception)),
-            wait=wait_exponential(FIRST_PAUSE, LONGEST_PAUSE),
-            before_sleep=self._report,
-        )
-        try:
-            while True:
-                await retrying(self._live, way, started)
-        except Exception as error:  # noqa: BLE001 - who waits for the start tells it
-            started.set_exception(error)
-
-    async def _live(self, way: Opener, started: asyncio.Future[None]) -> None:
-        """Run one replica until it is lost. After a long life that is no failure to start."""
-        clock = asyncio.get_running_loop().time
+    async def live(self, way: Opener, ready: Ready) -> None:
+        """Run one replica until it is lost: see `keeping.Life`."""
         async with way() as replica:
-            began = clock()
             self._join(replica)
-            if not started.done():
-                started.set_result(None)
+            ready()
             try:
                 await replica.serve()
-            except ReplicaLostError as error:
-                if clock() - began < LONG_LIFE:
-                    raise
-                self._count(error)
             finally:
                 self._leave(replica)
+
+    def lost(self, error: BaseException | None) -> None:
+        """Before a replica is started again: say why, and send away who waits in vain."""
+        if self.spec.owner:
+            self._metrics.restarts.inc()
+        log.error("replica lost", model=self.spec.name, reason=str(error))
+        if not isinstance(error, ReplicaLostError) and not self.replicas:
+            self.hopeless = True
+            if self._listener:
+                self._listener.given_up()
 
     def _join(self, replica: Replica) -> None:
         self.dimensions, self.padded = replica.dimensions, replica.padded
@@ -160,20 +140,6 @@ class Pool:
         if self._listener:
             self._listener.left(replica)
 
-    def _report(self, attempt: RetryCallState) -> None:
-        """Before the next attempt: say why there is one, and send away who waits in vain."""
-        error = attempt.outcome.exception() if attempt.outcome else None
-        self._count(error)
-        if not isinstance(error, ReplicaLostError) and not self.replicas:
-            self.hopeless = True
-            if self._listener:
-                self._listener.given_up()
-
-    def _count(self, error: BaseException | None) -> None:
-        if self.spec.owner:
-            self._metrics.restarts.inc()
-        log.error("replica lost", model=self.spec.name, reason=str(error))
-
 
 @asynccontextmanager
 async def open_pool(spec: PoolSpec, metrics: EngineMetrics) -> AsyncIterator[Pool]:
@@ -183,19 +149,10 @@ async def open_pool(spec: PoolSpec, metrics: EngineMetrics) -> AsyncIterator[Poo
         ConfigurationError: One cannot be started.
     """
     pool = Pool(spec, metrics)
-    loop = asyncio.get_running_loop()
-    started = [loop.create_future() for _ in spec.devices]
     with ExitStack() as stack:
-        keeping = [
-            asyncio.create_task(pool.keep(way, first))
-            for way, first in zip(spec.ways(stack), started, strict=True)
-        ]
+        lives = [partial(pool.live, way) for way in spec.ways(stack)]
         try:
-            await asyncio.gather(*started)
-            yield pool
+            async with keeping(lives, pool.lost):
+                yield pool
         except ReplicaUnusableError as error:
             raise ConfigurationError(f"the model {spec.name} cannot be used: {error}") from error
-        finally:
-            for task in keeping:
-                task.cancel()
-            await asyncio.wait(keeping)
