@@ -1,4 +1,4 @@
-"""Keeping processes alive: started together, and each started again, after pauses that grow, when it is lost."""
+"""Keeping processes alive: started together, and what is lost started again after pauses that grow."""
 
 import asyncio
 import math
