@@ -53,10 +53,9 @@ class HealthReporter:
             await self.servicer.set(name, status)
 
     async def watch(self) -> None:
-        """Keep it up to date, and have idle replicas prove themselves."""
+        """Keep it up to date."""
         while True:
             try:
-                await self._engine.probe()
                 await self.update()
             except Exception:
                 log.exception("health was not looked at")

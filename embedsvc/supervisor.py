@@ -19,7 +19,7 @@ import structlog
 
 from embedsvc import port, summed
 from embedsvc.config import Settings
-from embedsvc.engine.engine import Engine, devices_for, open_engine
+from embedsvc.engine.engine import devices_for, open_engine
 from embedsvc.engine.sharing import Sharing
 from embedsvc.errors import ConfigurationError
 from embedsvc.keeping import Ready, keeping
@@ -30,9 +30,6 @@ log = structlog.get_logger()
 
 READY = b"ready\n"
 """What a front writes to standard output when it answers."""
-
-PROBE_SECONDS = 1.0
-"""Between two looks at the replicas."""
 
 STOP_SECONDS = 10.0
 """What a front gets beyond its drain before it is killed."""
@@ -77,8 +74,7 @@ async def serve(settings: Settings) -> None:
         metrics = Metrics()
         stack.enter_context(serve_metrics(summed.add_up(metrics, folder), settings.metrics))
         sharing = Sharing(folder, await devices_for(settings), owner=True)
-        engine = await stack.enter_async_context(open_engine(settings, metrics, sharing))
-        await stack.enter_async_context(_probing(engine))
+        await stack.enter_async_context(open_engine(settings, metrics, sharing))
         await stack.enter_async_context(_open_fronts(fronts_of(settings, sharing)))
         log.info("all serve", processes=settings.server.processes)
         await stopping.wait()
@@ -98,26 +94,6 @@ def fronts_of(settings: Settings, sharing: Sharing) -> list[Front]:
     )
     part = settings.model_copy(update={"engine": engine})
     return [Front(number, part, replace(sharing, owner=False)) for number in range(1, count + 1)]
-
-
-@asynccontextmanager
-async def _probing(engine: Engine) -> AsyncIterator[None]:
-    """Have replicas prove themselves: only their owner can end one that hangs."""
-
-    async def probe() -> None:
-        while True:
-            try:
-                await engine.probe()
-            except Exception:
-                log.exception("replicas were not looked at")
-            await asyncio.sleep(PROBE_SECONDS)
-
-    task = asyncio.create_task(probe())
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.wait([task])
 
 
 @asynccontextmanager

@@ -6,6 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
+import structlog
+
 from embedsvc.config import Settings
 from embedsvc.engine import fake
 from embedsvc.engine.admission import Admission
@@ -16,6 +18,11 @@ from embedsvc.engine.sharing import Sharing
 from embedsvc.engine.source import open_source
 from embedsvc.errors import ConfigurationError, ModelNotFoundError
 from embedsvc.metrics import Metrics
+
+log = structlog.get_logger()
+
+PROBE_SECONDS = 1.0
+"""Between two looks at the replicas."""
 
 
 class Engine:
@@ -121,8 +128,11 @@ class Engine:
             await stack.aclose()
 
     async def probe(self) -> None:
-        """Have every idle replica embed a short text: proof that does not queue."""
-        await asyncio.gather(*(model.pool.probe() for model in self.models.values()))
+        """Have every idle replica embed a short text: proof that does not queue.
+
+        A guest leaves it to the owner, who alone can end one that hangs.
+        """
+        await asyncio.gather(*(model.pool.probe() for model in self.models.values() if model.pool.spec.owner))
 
     def gpu_memory(self, device: str) -> int:
         """Bytes of a GPU's memory that all replicas on it hold."""
@@ -153,9 +163,30 @@ async def open_engine(
         try:
             for name in settings.models.served:
                 await engine.load(name)
-            yield engine
+            async with _probing(engine):
+                yield engine
         finally:
             await engine.close()
+
+
+@asynccontextmanager
+async def _probing(engine: Engine) -> AsyncIterator[None]:
+    """Have replicas prove themselves while the context is open."""
+    task = asyncio.create_task(_probe_always(engine))
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+async def _probe_always(engine: Engine) -> None:
+    while True:
+        try:
+            await engine.probe()
+        except Exception:
+            log.exception("replicas were not looked at")
+        await asyncio.sleep(PROBE_SECONDS)
 
 
 async def devices_for(settings: Settings) -> Devices:
