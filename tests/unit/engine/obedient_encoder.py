@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import structlog
 
-RAISE, HANG, DIE, CRASH, EXHAUST, MISCOUNT, MUTTER, LOG, BREAK, SPAWN = range(1000, 1010)
+RAISE, HANG, DIE, CRASH, EXHAUST, MISCOUNT, MUTTER, LOG, BREAK, SPAWN, LINGER = range(1000, 1011)
 
 
 class ObedientEncoder:
@@ -46,6 +46,8 @@ class ObedientEncoder:
             case 1007:
                 structlog.get_logger().error("kernels are not compiled", shapes=3)
 
+            case 1010:
+                time.sleep(0.3)
             case 1009:
                 subprocess.Popen(["sleep", "600"])
 
