@@ -4,7 +4,6 @@ import asyncio
 import os
 import signal
 import threading
-from pathlib import Path
 
 import pytest
 from obedient_encoder import DIE, ObedientEncoder
@@ -36,7 +35,6 @@ def obedient(monkeypatch):
         found = open_source(name, chosen)
         return ModelSource(found.card, found.tokenizer, ObedientEncoder)
 
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
     monkeypatch.setattr(module, "open_source", source)
 
 

@@ -2,11 +2,11 @@
 
 import asyncio
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import pytest
 from obedient_encoder import BREAK, DIE, HANG, Broken, ObedientEncoder, Unless
 from structlog.testing import capture_logs
+from witness import Witness
 
 from embedsvc.engine.pool import PoolSpec, open_pool
 from embedsvc.engine.replica import PROBE, BatchFailedError, ReplicaLostError, Timing
@@ -14,33 +14,6 @@ from embedsvc.errors import ConfigurationError
 from embedsvc.metrics import Metrics
 
 SECONDS = 20
-
-
-@pytest.fixture(autouse=True)
-def _importable(monkeypatch):
-    """The processes can import what builds their encoders."""
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
-
-
-class Witness:
-    """A listener that remembers, and can be waited for."""
-
-    def __init__(self):
-        self.events = asyncio.Queue()
-
-    def joined(self, replica):
-        self.events.put_nowait(("joined", replica))
-
-    def left(self, replica):
-        self.events.put_nowait(("left", replica))
-
-    def given_up(self):
-        self.events.put_nowait(("given up", None))
-
-    async def next(self, what):
-        event, replica = await asyncio.wait_for(self.events.get(), SECONDS)
-        assert event == what
-        return replica
 
 
 @asynccontextmanager

@@ -5,7 +5,6 @@ import os
 import signal
 import time
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -40,12 +39,6 @@ from embedsvc.engine.worker import Order
 
 SECONDS = 20
 PATIENCE = 0.5
-
-
-@pytest.fixture(autouse=True)
-def _importable(monkeypatch):
-    """The processes can import what builds their encoders."""
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
 
 
 @asynccontextmanager

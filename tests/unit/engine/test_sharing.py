@@ -3,10 +3,10 @@
 import asyncio
 import os
 from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
 
 import pytest
 from obedient_encoder import BREAK, DIE, EXHAUST, HANG, RAISE, Broken, DeepEncoder, ObedientEncoder, Unless
+from witness import Witness
 
 from embedsvc.engine.devices import Devices
 from embedsvc.engine.launch import join_replica, open_replica
@@ -29,39 +29,9 @@ SECONDS = 20
 TIMING = Timing(SECONDS, 0.5)
 
 
-@pytest.fixture(autouse=True)
-def _importable(monkeypatch):
-    """The processes can import what builds their encoders."""
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
-
-
 @pytest.fixture
 def doors(tmp_path):
     return Sharing(tmp_path, Devices(), owner=True).doors("some/model", 1)
-
-
-class Witness:
-    """A listener that remembers, and can be waited for."""
-
-    def __init__(self):
-        self.events = asyncio.Queue()
-
-    def joined(self, replica):
-        self.events.put_nowait(("joined", replica))
-
-    def left(self, replica):
-        self.events.put_nowait(("left", replica))
-
-    def given_up(self):
-        self.events.put_nowait(("given up", None))
-
-    async def next(self, what):
-        """Wait for an event, whatever comes before it."""
-        async with asyncio.timeout(SECONDS):
-            while True:
-                event, replica = await self.events.get()
-                if event == what:
-                    return replica
 
 
 @asynccontextmanager
@@ -82,7 +52,7 @@ async def household(doors, build=ObedientEncoder, metrics=None):
         pooling(doors, owner=False, metrics=metrics) as (_, other),
     ):
         witnesses = (owner, one, other)
-        yield witnesses, [await witness.next("joined") for witness in witnesses]
+        yield witnesses, [await witness.until("joined") for witness in witnesses]
 
 
 async def process_of(replica):
@@ -128,7 +98,7 @@ async def test_when_a_guest_s_batch_ends_or_hangs_the_process_all_lose_it_and_ha
         for task in asked:
             with pytest.raises(ReplicaLostError):
                 await asyncio.wait_for(task, SECONDS)
-        after = {await process_of(await witness.next("joined")) for witness in witnesses}
+        after = {await process_of(await witness.until("joined")) for witness in witnesses}
         assert len(after) == 1
         assert before not in after
     restarts = metrics.registry.get_sample_value("embeddings_replica_restarts_total", {"model": "m"})
@@ -141,8 +111,8 @@ async def test_the_owner_ends_a_replica_that_fails_every_text_of_its_guests(door
             with pytest.raises(BatchFailedError):
                 await asyncio.wait_for(guest.encode([[BREAK]]), SECONDS)
         for witness in witnesses:
-            await witness.next("left")
-            assert (await (await witness.next("joined")).encode([[7]])).vectors[0, 0] == 7
+            await witness.until("left")
+            assert (await (await witness.until("joined")).encode([[7]])).vectors[0, 0] == 7
 
 
 async def test_guests_with_bad_texts_do_not_cost_the_others_the_replica(doors):
@@ -187,7 +157,7 @@ async def test_batches_of_guests_are_what_the_owner_s_pace_is_made_of(doors):
 async def test_a_guest_that_leaves_takes_nothing_with_it(doors):
     async with household(doors) as ((owner, *_), (_, one, _)):
         async with pooling(doors, owner=False) as (_, witness):
-            leaving = await witness.next("joined")
+            leaving = await witness.until("joined")
             asked = asyncio.create_task(leaving.encode([[1]]))
             await asyncio.sleep(0)
         with pytest.raises(ReplicaLostError):
@@ -222,10 +192,10 @@ async def test_guests_are_turned_away_while_none_can_be_started(doors, tmp_path)
         with pytest.raises(ReplicaLostError):
             await one.encode([[DIE]])
         for witness in witnesses:
-            await witness.next("given up")
+            await witness.until("given up")
         broken.unlink()
         for witness in witnesses:
-            assert (await (await witness.next("joined")).encode([[7]])).vectors[0, 0] == 7
+            assert (await (await witness.until("joined")).encode([[7]])).vectors[0, 0] == 7
 
 
 async def test_a_door_that_cannot_be_is_told(tmp_path):
