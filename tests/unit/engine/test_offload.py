@@ -34,6 +34,37 @@ async def test_what_comes_at_once_goes_in_one_hop_and_everyone_gets_his_own(thre
     assert threads.hops == 1
 
 
+async def held(offload, over):
+    """Small work that is under way until the event is set."""
+    task = asyncio.create_task(offload.run(lambda: over.wait(SECONDS), 1))
+    for _ in range(3):
+        await asyncio.sleep(0)
+    return task
+
+
+async def test_what_comes_while_a_hop_is_under_way_goes_in_the_next_one(threads):
+    offload, over = Offload(threads), threading.Event()
+    first = await held(offload, over)
+    others = [asyncio.create_task(offload.run(lambda it=number: it, 10)) for number in range(20)]
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert threads.hops == 1
+    over.set()
+    assert await asyncio.wait_for(asyncio.gather(*others), SECONDS) == list(range(20))
+    assert await first
+    assert threads.hops == 2
+
+
+async def test_what_is_worth_a_hop_of_its_own_does_not_wait_for_another(threads):
+    offload, over = Offload(threads), threading.Event()
+    first = await held(offload, over)
+    others = [offload.run(lambda it=number: it, LARGE) for number in range(2)]
+    assert await asyncio.wait_for(asyncio.gather(*others), SECONDS) == [0, 1]
+    assert not first.done()
+    over.set()
+    assert await first
+
+
 async def test_work_is_done_in_another_thread(threads):
     thread = await Offload(threads).run(threading.current_thread, 1)
     assert thread is not threading.main_thread()
