@@ -95,7 +95,7 @@ class Batcher:
         if not texts:
             return Computed(vectors)
         job = Job(texts, caller, vectors, loop.create_future(), loop.time())
-        self._scheduler.queue.add([Ticket(job, index) for index in range(len(texts))])
+        self._scheduler.queue.add(job.tickets())
         self._wake()
         try:
             async with asyncio.timeout_at(caller.deadline):

@@ -35,6 +35,10 @@ class Job:
     started: float | None = None
     done: int = 0
 
+    def tickets(self) -> list["Ticket"]:
+        """One for each text."""
+        return [Ticket(self, index, tokens, len(tokens)) for index, tokens in enumerate(self.texts)]
+
     def place(self, index: int, vector: Vectors, now: float) -> None:
         """Keep one vector; the last one resolves the future."""
         self.vectors[index] = vector
@@ -56,22 +60,16 @@ class Ticket:
     Attributes:
         job: Whose text it is.
         index: Which.
+        tokens: Its token ids.
+        length: See `turns.Waiting`. Kept, since a queue asks a dozen times.
         lost: How often a replica went away with it.
     """
 
     job: Job
     index: int
+    tokens: TokenSequence
+    length: int
     lost: int = 0
-
-    @property
-    def tokens(self) -> TokenSequence:
-        """The text's token ids."""
-        return self.job.texts[self.index]
-
-    @property
-    def length(self) -> int:
-        """See `turns.Waiting`."""
-        return len(self.tokens)
 
     @property
     def caller(self) -> str:

@@ -13,6 +13,7 @@ class Pace:
     def __init__(self) -> None:
         self._batches: deque[tuple[int, float]] = deque(maxlen=MEMORY)
         self._best = math.inf  # seconds a token, ever
+        self._lately = 0.0  # the best of those remembered
 
     def __len__(self) -> int:
         return len(self._batches)
@@ -21,10 +22,11 @@ class Pace:
         """Remember a batch."""
         self._batches.append((tokens, seconds))
         self._best = min(self._best, seconds / max(1, tokens))
+        self._look_back()
 
     def at_best(self, tokens: int) -> float:
         """Seconds that so many tokens take if all goes as well as it lately has, or 0."""
-        return tokens * min((seconds / max(1, count) for count, seconds in self._batches), default=0.0)
+        return tokens * self._lately
 
     def at_worst(self, tokens: int) -> float:
         """Seconds that so many tokens take if all goes as badly as it lately has, or 0.
@@ -40,3 +42,8 @@ class Pace:
         """Forget a batch: after enough work that was refused for being too slow, some is tried."""
         if self._batches:
             self._batches.popleft()
+            self._look_back()
+
+    def _look_back(self) -> None:
+        """Once a batch, and not for every text that is held against it."""
+        self._lately = min((seconds / max(1, tokens) for tokens, seconds in self._batches), default=0.0)
