@@ -1,7 +1,10 @@
 """tokenizer: prompt, special tokens, length; and agreement with sentence-transformers."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tiny_models import MINILM
+from tokenizers import AddedToken
 
 from embedsvc.engine import fake
 from embedsvc.engine.tokenizer import ModelTokenizer, Tokenized, load_tokenizer
@@ -106,6 +109,75 @@ def test_what_is_too_long_is_an_error_where_truncation_is_off(bytewise, form, pr
 def test_never_more_tokens_than_the_model_reads_however_long_the_prompt(bytewise, prompt, truncation):
     tokenized = one(bytewise, "text", prompt, truncation)
     assert tokenized == Tokenized(ready(ids_of(prompt[:8])), truncated=True)
+
+
+WORD = st.one_of(
+    st.sampled_from(
+        ["a", "many", "words", "unbelievably", "ﬁne", "東京タワー", "e\u0301", "[SEP]", "##ing", "x" * 120]
+    ),
+    st.sampled_from(["", " ", "...", "\n", "\t", "\u00a0", "\u200b", "\u0301", "\x01", "!?"]),
+    st.text(max_size=8),
+)
+SIX = 6
+
+
+@pytest.fixture(scope="module")
+def vocabulary():
+    """MiniLM's, which nothing of ours has touched."""
+    tokenizer = load_tokenizer(MINILM)
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return tokenizer
+
+
+@pytest.fixture(scope="module")
+def scant():
+    """Reads so little that most texts are long."""
+    return ModelTokenizer(load_tokenizer(MINILM), "scant", SIX + 2)
+
+
+@given(words=st.lists(WORD, max_size=60), gap=st.sampled_from([" ", "  ", "", "\n"]))
+def test_a_long_text_s_ids_are_those_of_all_of_it_however_little_was_read(scant, vocabulary, words, gap):
+    text = gap.join(words)
+    whole = vocabulary.encode(text, add_special_tokens=False).ids
+    cut = len(whole) > SIX
+    assert one(scant, text) == Tokenized([CLS, *whole[:SIX], SEP], cut)
+    assert one(scant, text, truncation=Truncation.START) == Tokenized([CLS, *whole[-SIX:], SEP], cut)
+    prompted = vocabulary.encode("query: " + text, add_special_tokens=False).ids
+    kept = prompted[:2] + prompted[2:][-SIX + 2 :]
+    assert one(scant, text, "query: ").ids == [CLS, *prompted[:SIX], SEP]
+    assert one(scant, text, "query: ", Truncation.START).ids == [CLS, *kept, SEP]
+
+
+def asked(tokenizer, monkeypatch):
+    """The texts that its vocabulary is asked for from now on."""
+    seen, ask = [], tokenizer._plain_ids
+    monkeypatch.setattr(tokenizer, "_plain_ids", lambda texts: [seen.extend(texts), ask(texts)][1])
+    return seen
+
+
+@pytest.mark.parametrize(("truncation", "kept"), [(Truncation.END, "first"), (Truncation.START, "last")])
+def test_of_a_long_text_no_more_is_read_than_is_kept(scant, monkeypatch, truncation, kept):
+    seen = asked(scant, monkeypatch)
+    one(scant, "first " + "and many more words " * 400 + "last", truncation=truncation)
+    assert len(seen) == 1
+    assert kept in seen[0]
+    assert len(seen[0]) < 80
+
+
+def test_a_long_text_of_few_tokens_is_read_whole(scant, monkeypatch):
+    seen = asked(scant, monkeypatch)
+    assert one(scant, "x" * 500 + " a b") == Tokenized([CLS, 100, 1037, 1038, SEP])
+    assert [len(text) for text in seen] == [500, 504]
+
+
+def test_a_vocabulary_with_a_space_in_a_token_reads_all(monkeypatch):
+    vocabulary = load_tokenizer(MINILM)
+    vocabulary.add_tokens([AddedToken("New York", normalized=False)])
+    tokenizer = ModelTokenizer(vocabulary, "spaced", SIX + 2)
+    seen = asked(tokenizer, monkeypatch)
+    one(tokenizer, "many words " * 400)
+    assert [len(text) for text in seen] == [4400]
 
 
 @pytest.mark.parametrize(
