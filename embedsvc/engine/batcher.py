@@ -4,6 +4,7 @@ import asyncio
 import math
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from typing import TypeAlias
 
 import numpy as np
@@ -14,6 +15,7 @@ from embedsvc.engine.limits import BatchLimits
 from embedsvc.engine.pool import Pool
 from embedsvc.engine.replica import (
     BatchFailedError,
+    Encoded,
     Replica,
     ReplicaExhaustedError,
     ReplicaLostError,
@@ -49,7 +51,7 @@ class Batcher:
         self.closed = False
         self._metrics = metrics
         self._scheduler: Scheduler[Ticket, Replica] = Scheduler(limits)
-        self._runs: set[asyncio.Task[None]] = set()
+        self._under_way: set[asyncio.Future[Encoded]] = set()
         self._inside = 0
         self._empty = asyncio.Event()
         self._empty.set()
@@ -126,7 +128,8 @@ class Batcher:
             await self._empty.wait()
         finally:
             self._fail(self._scheduler.queue.drain(), InternalError())
-            await asyncio.gather(*self._runs)
+            while self._under_way:
+                await asyncio.wait(self._under_way)
 
     def _wake(self) -> None:
         """Decide once for all that happens in this turn of the event loop."""
@@ -146,15 +149,18 @@ class Batcher:
         for ticket in batch.batch:
             if ticket.job.started is None:
                 ticket.job.started = now
-        run = asyncio.create_task(self._run(batch))
-        self._runs.add(run)
-        run.add_done_callback(self._runs.discard)
+        encoding = batch.replica.encode([ticket.tokens for ticket in batch.batch])
+        self._under_way.add(encoding)
+        encoding.add_done_callback(partial(self._end, batch))
 
-    async def _run(self, batch: Batch) -> None:
-        """Run one batch. Whatever happens, its texts are computed, queued again or failed."""
-        seconds = None
+    def _end(self, batch: Batch, encoding: asyncio.Future[Encoded]) -> None:
+        """See what became of a batch. Whatever it is, its texts are computed, queued again or failed.
+
+        The next batch goes out before anybody is woken: a replica must not wait while all of them answer.
+        """
+        encoded = None
         try:
-            seconds = await self._compute(batch)
+            encoded = encoding.result()
         except ReplicaExhaustedError:
             self._metrics.batch_failures.inc()
             self._retry_smaller(batch)
@@ -163,22 +169,20 @@ class Batcher:
             self._isolate(batch, error)
         except ReplicaLostError as error:
             self._fail_over(batch, error)
-        except BaseException as error:
+        except (Exception, asyncio.CancelledError):
             self._fail(batch.batch, InternalError())
-            if not isinstance(error, Exception):
-                raise
             log.exception("batching failed", device=batch.replica.device)
         finally:
-            self._scheduler.finish(batch, seconds)
-            self._wake()
+            self._under_way.discard(encoding)
+            self._scheduler.finish(batch, encoded.seconds if encoded else None)
+            self._dispatch()
+        if encoded:
+            self._hand_out(batch, encoded)
 
-    async def _compute(self, batch: Batch) -> float:
-        """Return the seconds that the encoder took."""
-        result = await batch.replica.encode([ticket.tokens for ticket in batch.batch])
+    def _hand_out(self, batch: Batch, encoded: Encoded) -> None:
         now = asyncio.get_running_loop().time()
-        for ticket, vector in zip(batch.batch, result.vectors, strict=True):
+        for ticket, vector in zip(batch.batch, encoded.vectors, strict=True):
             ticket.job.place(ticket.index, vector, now)
-        return result.seconds
 
     def _retry_smaller(self, batch: Batch) -> None:
         """After memory ran out: halves, down to a single text that is too much."""

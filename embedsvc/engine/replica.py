@@ -148,19 +148,19 @@ class Replica:
         """Whether it has nothing to do."""
         return not self._pending
 
-    async def encode(self, batch: Sequence[TokenSequence]) -> Encoded:
-        """Compute a batch.
+    def encode(self, batch: Sequence[TokenSequence]) -> asyncio.Future[Encoded]:
+        """Send a batch, at once; what is returned gets its vectors.
 
-        Raises:
+        Raises, where it is awaited:
             BatchFailedError: The encoder raised.
             ReplicaExhaustedError: Memory ran out.
             ReplicaLostError: There is no process any more.
         """
-        return await self._send(batch).answer
+        return self._send(batch)
 
     async def probe(self) -> None:
         """Compute a short text. Raises as `encode` does; one that the encoder fails is its last."""
-        await self._send(PROBE, probe=True).answer
+        await self._send(PROBE, probe=True)
 
     async def serve(self) -> None:
         """Hand out answers until the process is gone.
@@ -183,16 +183,16 @@ class Replica:
                 _resolve(pending.answer, ReplicaLostError(self._fault, begun=at < begun))
             self._pending.clear()
 
-    def _send(self, batch: Sequence[TokenSequence], *, probe: bool = False) -> _Pending:
+    def _send(self, batch: Sequence[TokenSequence], *, probe: bool = False) -> asyncio.Future[Encoded]:
+        future: asyncio.Future[Encoded] = asyncio.get_running_loop().create_future()
         if self._writer.is_closing():
-            raise ReplicaLostError(self._fault)
-        future = asyncio.get_running_loop().create_future()
-        pending = _Pending(len(batch), sum(map(len, batch)), future, probe)
-        self._pending.append(pending)
+            future.set_exception(ReplicaLostError(self._fault))
+            return future
+        self._pending.append(_Pending(len(batch), sum(map(len, batch)), future, probe))
         if len(self._pending) == 1 and not self._begun:
             self._watch()
         self._writer.write(encode_batch(batch))
-        return pending
+        return future
 
     def _take(self, answer: Answer) -> None:
         self._unwatch()
@@ -242,7 +242,7 @@ class Replica:
         self._strikes += 1
         if self._strikes == STRIKES:
             # Texts that fail whatever they are in may be all that is wrong. Nobody waits for the answer.
-            self._send(PROBE, probe=True).answer.add_done_callback(asyncio.Future.exception)
+            self._send(PROBE, probe=True).add_done_callback(asyncio.Future.exception)
 
     def _watch(self) -> None:
         """Start to wait for the next word on what is under way, ours or a guest's."""

@@ -14,6 +14,7 @@ class GatedReplica:
     """Makes [first id, sum of ids, number of ids] of each text, one batch after the other.
 
     Attributes:
+        sent: How many batches it was given.
         batches: What it has begun.
         wrong: Called with each batch instead of the true computation, where it is set.
         seconds: What it says that a batch took.
@@ -26,6 +27,7 @@ class GatedReplica:
     def __init__(self, device="cpu", depth=1):
         self.device = device
         self.depth = depth
+        self.sent = 0
         self.batches = []
         self.wrong = None
         self.seconds = 0.0
@@ -58,7 +60,11 @@ class GatedReplica:
         """Wait until it begins the next batch, and return it."""
         return await asyncio.wait_for(self._begun.get(), SECONDS)
 
-    async def encode(self, batch):
+    def encode(self, batch):
+        self.sent += 1
+        return asyncio.ensure_future(self._encode(batch))
+
+    async def _encode(self, batch):
         async with self._turn:
             begun = not self._lost
             if begun:

@@ -93,6 +93,21 @@ async def test_an_idle_replica_starts_at_once_and_a_busy_one_lets_the_next_batch
     assert replica.batches == [[[1]], [[2], [3], [4]]]
 
 
+async def test_the_next_batch_is_sent_before_anybody_is_woken(replica):
+    async def sent_when_answered(text):
+        await batcher.submit([text], ANYONE)
+        return replica.sent
+
+    async with batching(replica) as batcher:
+        replica.hold()
+        first = asyncio.create_task(sent_when_answered([1]))
+        await replica.begun()
+        second = await queued(batcher, [2])
+        replica.release()
+        assert await asyncio.wait_for(first, SECONDS) == 2
+        await result(second)
+
+
 async def test_every_replica_works_at_the_same_time():
     left, right = GatedReplica(), GatedReplica()
     async with batching(left, right, limits=ONE_TEXT) as batcher:

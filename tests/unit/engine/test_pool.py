@@ -101,7 +101,7 @@ async def test_a_probe_goes_to_idle_replicas_and_finds_the_one_that_hangs():
         first = await witness.next("joined")
         await pool.probe()
         assert pool.replicas == [first]
-        busy = asyncio.create_task(first.encode([[HANG]]))
+        busy = asyncio.ensure_future(first.encode([[HANG]]))
         await asyncio.sleep(0)
         await pool.probe()  # does not wait for what is under way
         assert not busy.done()

@@ -165,7 +165,7 @@ async def test_a_probe_that_fails_is_a_replica_s_last_and_one_that_succeeds_says
 async def test_a_process_that_dies_crashes_or_hangs_fails_what_it_had_and_is_lost(command, reason):
     async with serving(patience=PATIENCE) as (replica, task):
         process = await process_of(replica)
-        asked = [asyncio.create_task(replica.encode([[number]])) for number in (command, 2, 3)]
+        asked = [asyncio.ensure_future(replica.encode([[number]])) for number in (command, 2, 3)]
         await asyncio.sleep(0)
         with pytest.raises(ReplicaLostError, match=reason):
             await asyncio.wait_for(task, SECONDS)
@@ -188,8 +188,8 @@ async def test_the_time_that_a_batch_waits_for_another_does_not_count_as_hanging
 
 async def test_who_leaves_does_not_take_the_answers_of_others_with_him():
     async with serving() as (replica, _):
-        gone = asyncio.create_task(replica.encode([[1]]))
-        stays = asyncio.create_task(replica.encode([[2]]))
+        gone = asyncio.ensure_future(replica.encode([[1]]))
+        stays = asyncio.ensure_future(replica.encode([[2]]))
         await asyncio.sleep(0)
         gone.cancel()
         assert (await asyncio.wait_for(stays, SECONDS)).vectors[0, 0] == 2

@@ -94,7 +94,10 @@ async def test_when_a_guest_s_batch_ends_or_hangs_the_process_all_lose_it_and_ha
     metrics = Metrics()
     async with household(doors, metrics=metrics) as (witnesses, (_, one, other)):
         before = await process_of(other)
-        asked = [asyncio.create_task(one.encode([[command]])), asyncio.create_task(other.encode([[command]]))]
+        asked = [
+            asyncio.ensure_future(one.encode([[command]])),
+            asyncio.ensure_future(other.encode([[command]])),
+        ]
         for task in asked:
             with pytest.raises(ReplicaLostError):
                 await asyncio.wait_for(task, SECONDS)
@@ -132,10 +135,10 @@ async def test_guests_with_bad_texts_do_not_cost_the_others_the_replica(doors):
 )
 async def test_only_what_had_begun_may_be_why_the_process_ended(doors, build, under_way):
     async with household(doors, build) as (_, (_, one, other)):
-        culprit = asyncio.create_task(one.encode([[HANG]]))
+        culprit = asyncio.ensure_future(one.encode([[HANG]]))
         while not one._begun:  # noqa: ASYNC110 - another process sets no event of ours
             await asyncio.sleep(0.01)
-        waiting = [asyncio.create_task(guest.encode([[1]])) for guest in (one, other, other)]
+        waiting = [asyncio.ensure_future(guest.encode([[1]])) for guest in (one, other, other)]
         begun = []
         for task in (culprit, *waiting):
             with pytest.raises(ReplicaLostError) as caught:
@@ -158,7 +161,7 @@ async def test_a_guest_that_leaves_takes_nothing_with_it(doors):
     async with household(doors) as ((owner, *_), (_, one, _)):
         async with pooling(doors, owner=False) as (_, witness):
             leaving = await witness.until("joined")
-            asked = asyncio.create_task(leaving.encode([[1]]))
+            asked = asyncio.ensure_future(leaving.encode([[1]]))
             await asyncio.sleep(0)
         with pytest.raises(ReplicaLostError):
             await asked
