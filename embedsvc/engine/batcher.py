@@ -110,7 +110,7 @@ class Batcher:
 
     def joined(self, replica: Replica) -> None:
         """See `pool.Listener`."""
-        self._scheduler.join(replica, replica.depth)
+        self._scheduler.join(replica, replica.depth, replica.lanes)
         self._wake()
 
     def left(self, replica: Replica) -> None:
@@ -149,7 +149,7 @@ class Batcher:
         for ticket in batch.batch:
             if ticket.job.started is None:
                 ticket.job.started = now
-        encoding = batch.replica.encode([ticket.tokens for ticket in batch.batch])
+        encoding = batch.replica.encode([ticket.tokens for ticket in batch.batch], alone=batch.alone)
         self._under_way.add(encoding)
         encoding.add_done_callback(partial(self._end, batch))
 

@@ -55,6 +55,21 @@ class PipelinedEncoder(Encoder, Protocol):
         """
 
 
+@runtime_checkable
+class LanedEncoder(Encoder, Protocol):
+    """An encoder that computes several batches side by side, each on its share of the cores.
+
+    That wastes less than all cores on one batch, which wait for each other a hundred times on the way through
+    a model; a batch that is alone is sooner done by `encode`.
+    """
+
+    lanes: int
+    """How many batches."""
+
+    def encode_in_lane(self, batch: Sequence[TokenSequence]) -> Vectors:
+        """Compute what `encode` does on one lane's cores. At most `lanes` threads call it at once."""
+
+
 EncoderFactory = Callable[[str], Encoder]
 """Builds the encoder for a device, weights loaded."""
 

@@ -7,21 +7,25 @@ were under way when the process ends.
 """
 
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from functools import partial
+from itertools import count
 from selectors import EVENT_READ, DefaultSelector
+from struct import Struct
 from threading import Lock
 from typing import BinaryIO, TypeAlias, cast
 
-from embedsvc.engine.wire import BATCH, Answer, Kind, read_batch, write_answer
-from embedsvc.types import TokenSequence
+from embedsvc.engine.wire import NUMBERS, Answer, Batch, Kind, read_batch, write_answer
 
 STALL_SECONDS = 1.0
 """A guest that takes longer to write the rest of a batch, or to read an answer, is left: others wait."""
 
+TOKENS = Struct("<I")  # what is said of a batch that begins
+
 Reply: TypeAlias = Callable[[Answer], None]
-"""Answers a batch; to be called once, in the order of the batches, from any thread."""
+"""Answers a batch; to be called once, from any thread."""
 
 
 class Line:
@@ -35,24 +39,26 @@ class Line:
         self.connection = connection
         self._reader = cast("BinaryIO", connection.makefile("rb", buffering=1))  # bytes: no reading ahead
         self._writer = cast("BinaryIO", connection.makefile("wb"))
-        self._writing = Lock()  # a pipelined encoder's answers come from a thread of their own
+        self._writing = Lock()  # answers come from other threads than the one that reads
 
-    def read(self) -> Sequence[TokenSequence] | None:
+    def read(self) -> Batch | None:
         """Read a batch; None where there will be no more."""
         try:
             return read_batch(self._reader)
         except OSError:
             return None
 
-    def write(self, answer: Answer) -> None:
-        """Write an answer. Raises OSError where nobody reads it."""
+    def write(self, number: int, answer: Answer) -> None:
+        """Write an answer to the batch of a number. Raises OSError where nobody reads it."""
         with self._writing:
-            write_answer(self._writer, answer)
+            if self._writer.closed:  # its batch was still under way when it left
+                raise BrokenPipeError
+            write_answer(self._writer, replace(answer, number=number))
 
-    def write_or_hang_up(self, answer: Answer) -> None:
+    def write_or_hang_up(self, number: int, answer: Answer) -> None:
         """Write an answer, or where nobody reads it have whoever reads next, here or there, see the end."""
         try:
-            self.write(answer)
+            self.write(number, answer)
         except OSError:
             with suppress(OSError):  # the other side was first
                 self.connection.shutdown(socket.SHUT_RDWR)
@@ -60,14 +66,12 @@ class Line:
     def close(self) -> None:
         """Free what it holds."""
         self._reader.close()
-        with suppress(OSError):  # an answer that nobody reads
+        with self._writing, suppress(OSError):  # an answer that nobody reads
             self._writer.close()
         self.connection.close()
 
 
-def take_turns(
-    owner: socket.socket, listener: socket.socket, ready: Answer
-) -> Iterator[tuple[Sequence[TokenSequence], Reply]]:
+def take_turns(owner: socket.socket, listener: socket.socket, ready: Answer) -> Iterator[tuple[Batch, Reply]]:
     """Read batches of the owner and of guests, and say how each is answered, until the owner is gone.
 
     Args:
@@ -75,7 +79,7 @@ def take_turns(
         listener: Where guests come in.
         ready: What each guest is told first.
     """
-    home = Line(owner)
+    home, visits = Line(owner), count()
     with _selecting() as selector:
         selector.register(listener, EVENT_READ)
         selector.register(owner, EVENT_READ, home)
@@ -84,8 +88,10 @@ def take_turns(
                 line: Line | None = key.data
                 if line is None:
                     _admit(listener, ready, selector)
-                elif batch := line.read():
-                    yield batch, home.write if line is home else _begin(batch, line, home)
+                elif (batch := line.read()) and line is home:
+                    yield batch, partial(home.write, batch.number)
+                elif batch:
+                    yield batch, _Visit(line, home, batch, next(visits) % NUMBERS).begin()
                 elif line is home:
                     return
                 else:
@@ -113,20 +119,37 @@ def _admit(listener: socket.socket, ready: Answer, selector: DefaultSelector) ->
     connection.settimeout(STALL_SECONDS)
     line = Line(connection)
     try:
-        line.write(ready)
+        line.write(0, ready)
     except OSError:
         line.close()
     else:
         selector.register(connection, EVENT_READ, line)
 
 
-def _begin(batch: Sequence[TokenSequence], guest: Line, owner: Line) -> Reply:
-    begun = Answer(Kind.BEGUN, BATCH.pack(len(batch), sum(map(len, batch))))
-    owner.write(begun)
-    guest.write_or_hang_up(begun)
-    return partial(_answer, guest, owner)
+@dataclass(frozen=True, slots=True)
+class _Visit:
+    """A guest's batch, which the owner hears of.
 
+    Attributes:
+        guest: Whose it is.
+        owner: Who watches it.
+        batch: What it is.
+        number: What it is called to the owner.
+    """
 
-def _answer(guest: Line, owner: Line, answer: Answer) -> None:
-    guest.write_or_hang_up(answer)
-    owner.write(Answer(Kind.ENDED, bytes([answer.kind]), answer.seconds, answer.gpu_memory))
+    guest: Line
+    owner: Line
+    batch: Batch
+    number: int
+
+    def begin(self) -> Reply:
+        """Say to both that it has begun; return how it is answered."""
+        begun = Answer(Kind.BEGUN, TOKENS.pack(self.batch.tokens))
+        self.owner.write(self.number, begun)
+        self.guest.write_or_hang_up(self.batch.number, begun)
+        return self._answer
+
+    def _answer(self, answer: Answer) -> None:
+        self.guest.write_or_hang_up(self.batch.number, answer)
+        ended = Answer(Kind.ENDED, bytes([answer.kind]), answer.seconds, answer.gpu_memory)
+        self.owner.write(self.number, ended)

@@ -1,6 +1,6 @@
 """How large a batch may be."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +21,10 @@ class BatchLimits:
         """Whether `count` texts of `total` tokens, the longest of `longest`, are a batch."""
         spent = count * longest if self.padded else total
         return count == 1 or (count <= self.texts and spent <= self.tokens)
+
+    def within(self, tokens: int) -> "BatchLimits":
+        """The same, and no more than so many tokens."""
+        return replace(self, tokens=min(self.tokens, tokens))
 
     def charge(self, length: int) -> int:
         """What a text costs its caller: its tokens, and no less than its place among the texts."""

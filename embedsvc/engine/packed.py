@@ -21,9 +21,12 @@ from embedsvc.engine.prepack import Linear
 from embedsvc.engine.weights import NAMES, Architecture, load_weights
 from embedsvc.types import TokenSequence, Vectors
 
+MOST_LANES = 4
+"""With more cores than that, each lane has several: a long text is not to take much longer than it must."""
+
 
 class PackedEncoder:
-    """A model of the BERT family, or an MPNet, on the CPU.
+    """A model of the BERT family, or an MPNet, on the CPU: a `LanedEncoder`.
 
     Args:
         folder: The model's files.
@@ -47,9 +50,20 @@ class PackedEncoder:
         self._bias = relative_bias(weights) if architecture.family == "mpnet" else None
         self._layers = [_Layer(weights, at, architecture, linear) for at in range(architecture.layers)]
 
-    @torch.inference_mode()
+        self._cores = torch.get_num_threads()
+        self.lanes = min(MOST_LANES, self._cores)
+
     def encode(self, batch: Sequence[TokenSequence]) -> Vectors:
         """See `Encoder.encode`."""
+        return self._encode(batch, self._cores)
+
+    def encode_in_lane(self, batch: Sequence[TokenSequence]) -> Vectors:
+        """See `LanedEncoder.encode_in_lane`."""
+        return self._encode(batch, self._cores // self.lanes)
+
+    @torch.inference_mode()
+    def _encode(self, batch: Sequence[TokenSequence], cores: int) -> Vectors:
+        torch.set_num_threads(cores)  # of this thread's operators: OpenMP keeps the number for each thread
         packed = pack(batch)
         hidden = self._norm(self._words[packed.ids] + self._positions[packed.positions])
         masks = [self._mask(group) for group in packed.groups]

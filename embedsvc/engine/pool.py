@@ -121,7 +121,8 @@ class Pool:
         """Before a replica is started again: say why, and send away who waits in vain."""
         if self.spec.owner:
             self._metrics.restarts.inc()
-        log.error("replica lost", model=self.spec.name, reason=str(error))
+        defect = None if isinstance(error, ReplicaError) else error  # of ours, so that its traceback counts
+        log.error("replica lost", model=self.spec.name, reason=str(error), exc_info=defect)
         if not isinstance(error, ReplicaLostError) and not self.replicas:
             self.hopeless = True
             if self._listener:

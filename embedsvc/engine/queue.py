@@ -68,12 +68,18 @@ class FairQueue(Generic[Entry]):
                 waiting.sweep()
             self._window.drop_dead()
 
-    def take(self) -> list[Entry]:
-        """Remove and return the next batch; empty only where nothing alive waits."""
+    def take(self, share: int | None = None) -> list[Entry]:
+        """Remove and return the next batch; empty only where nothing alive waits.
+
+        Args:
+            share: Tokens that it is to have at most, unless one text has more; None: as the limits allow.
+                What was put back goes as it is.
+        """
         while self._again:
             if group := [entry for entry in self._again.popleft() if not entry.dead]:
                 return group
-        return self._take_sorted() if self.limits.padded else self._take_in_turn()
+        limits = self.limits if share is None else self.limits.within(share)
+        return self._take_sorted(limits) if limits.padded else self._take_in_turn(limits)
 
     def drain(self) -> list[Entry]:
         """Remove and return everything."""
@@ -81,22 +87,22 @@ class FairQueue(Generic[Entry]):
         self._again.clear()
         return [*again, *self._window.drain(), *self._interactive.drain(), *self._bulk.drain()]
 
-    def _take_in_turn(self) -> list[Entry]:
+    def _take_in_turn(self, limits: BatchLimits) -> list[Entry]:
         batch: list[Entry] = []
         total = longest = 0
         while (turn := self._next()) is not None:
             entry = turn[0]
             total, longest = total + entry.length, max(longest, entry.length)
-            if not self.limits.admits(len(batch) + 1, total, longest):
+            if not limits.admits(len(batch) + 1, total, longest):
                 break
             batch.append(self._pop(turn[1]))
         return batch
 
-    def _take_sorted(self) -> list[Entry]:
+    def _take_sorted(self, limits: BatchLimits) -> list[Entry]:
         self._window.drop_dead()
         while not self._window.is_full(self.limits) and (turn := self._next()) is not None:
             self._window.add(self._pop(turn[1]))
-        return self._window.take(self.limits) if self._window else []
+        return self._window.take(limits) if self._window else []
 
     def _next(self) -> tuple[Entry, Round[Entry]] | None:
         """The entry whose turn it is, and where it waits."""

@@ -2,15 +2,17 @@
 
 import asyncio
 import json
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Protocol
 
 import numpy as np
 
+from embedsvc.engine.guests import TOKENS
 from embedsvc.engine.pace import Pace
-from embedsvc.engine.wire import BATCH, Answer, Kind, encode_batch, read_answer
+from embedsvc.engine.watchdog import Watchdog
+from embedsvc.engine.wire import NUMBERS, Answer, Batch, Kind, encode_batch, read_answer
 from embedsvc.engine.worker import Order
 from embedsvc.types import TokenSequence, Vectors
 
@@ -19,12 +21,6 @@ PROBE = [[0] * 4]
 
 STRIKES = 5
 """Batches that fail in a row before a replica has to prove that it is not broken."""
-
-HANGS = 10
-"""A batch hangs that takes so many times longer than the slowest of late would have, and `patience` more."""
-
-DOUBT_SECONDS = 0.1
-"""What the event loop gets to hand out an answer that is there already, after it stood still itself."""
 
 
 class ReplicaError(Exception):
@@ -100,20 +96,21 @@ class _Pending:
 
 
 class Replica:
-    """An encoder in a process of its own. Batches are computed in the order they come in.
+    """An encoder in a process of its own. Batches are begun in the order they come in.
 
     Args:
         order: What the process is.
         ready: What it said when it was.
         life: The process, or the connection to it.
         streams: The way to it.
-        patience: See `HANGS`; seconds. None for a guest: the owner of the process watches it.
+        patience: See `Watchdog`; seconds. None for a guest: the owner of the process watches it.
 
     Attributes:
         device: Where it runs.
         dimensions: The length of its vectors.
         padded: See `Encoder.padded`.
         depth: Batches that it works on at once.
+        lanes: How many of them it computes side by side.
         pace: How fast it has been.
         gpu_memory: Bytes of its device's memory that it holds; None without a GPU.
     """
@@ -131,15 +128,17 @@ class Replica:
         self.dimensions: int = what["dimensions"]
         self.padded: bool = what["padded"]
         self.depth: int = what["depth"]
+        self.lanes: int = what["lanes"]
         self.pace = Pace()
         self.pace.record(sum(map(len, order.warm_up)), ready.seconds)
         self.gpu_memory = ready.gpu_memory
         self._life = life
         self._reader, self._writer = streams
         self._patience = patience
-        self._pending: deque[_Pending] = deque()
-        self._begun: deque[int] = deque()  # tokens: to a guest of its batches, to the owner of its guests'
-        self._watchdog: asyncio.TimerHandle | None = None
+        self._numbers = count()
+        self._pending: dict[int, _Pending] = {}  # by the batch's number, the oldest first
+        self._begun: dict[int, int] = {}  # tokens: to a guest of its batches, to the owner of its guests'
+        self._watchdogs = [Watchdog(patience, self.pace, self._end) for _ in (self._pending, self._begun)]
         self._fault = ""
         self._strikes = 0
 
@@ -148,15 +147,19 @@ class Replica:
         """Whether it has nothing to do."""
         return not self._pending
 
-    def encode(self, batch: Sequence[TokenSequence]) -> asyncio.Future[Encoded]:
+    def encode(self, texts: Sequence[TokenSequence], *, alone: bool = False) -> asyncio.Future[Encoded]:
         """Send a batch, at once; what is returned gets its vectors.
+
+        Args:
+            texts: Token ids of each.
+            alone: See `wire.Batch`.
 
         Raises, where it is awaited:
             BatchFailedError: The encoder raised.
             ReplicaExhaustedError: Memory ran out.
             ReplicaLostError: There is no process any more.
         """
-        return self._send(batch)
+        return self._send(texts, alone=alone)
 
     async def probe(self) -> None:
         """Compute a short text. Raises as `encode` does; one that the encoder fails is its last."""
@@ -177,38 +180,40 @@ class Replica:
         finally:
             self._fault = self._fault or "it was closed"
             self._writer.close()
-            self._unwatch()
-            begun = self.depth if self._patience is not None else len(self._begun)
-            for at, pending in enumerate(self._pending):
-                _resolve(pending.answer, ReplicaLostError(self._fault, begun=at < begun))
+            for watchdog in self._watchdogs:
+                watchdog.stop()
+            begun = self._begun if self._patience is None else [*self._pending][: self.depth]
+            for number, pending in self._pending.items():
+                _resolve(pending.answer, ReplicaLostError(self._fault, begun=number in begun))
             self._pending.clear()
 
-    def _send(self, batch: Sequence[TokenSequence], *, probe: bool = False) -> asyncio.Future[Encoded]:
+    def _send(
+        self, texts: Sequence[TokenSequence], *, alone: bool = False, probe: bool = False
+    ) -> asyncio.Future[Encoded]:
         future: asyncio.Future[Encoded] = asyncio.get_running_loop().create_future()
         if self._writer.is_closing():
             future.set_exception(ReplicaLostError(self._fault))
             return future
-        self._pending.append(_Pending(len(batch), sum(map(len, batch)), future, probe))
-        if len(self._pending) == 1 and not self._begun:
-            self._watch()
+        batch = Batch(next(self._numbers) % NUMBERS, texts, alone)
+        self._pending[batch.number] = _Pending(len(texts), batch.tokens, future, probe)
+        self._watch()
         self._writer.write(encode_batch(batch))
         return future
 
     def _take(self, answer: Answer) -> None:
-        self._unwatch()
         if answer.kind is Kind.BEGUN:
-            self._begun.append(BATCH.unpack(answer.payload)[1])
+            (self._begun[answer.number],) = TOKENS.unpack(answer.payload)
         elif answer.kind is Kind.ENDED:
-            self._hear(Kind(answer.payload[0]), self._begun.popleft(), answer)
+            self._hear(Kind(answer.payload[0]), self._begun.pop(answer.number), answer)
         else:
-            self._receive(answer, self._pending.popleft())
-        if self._pending or self._begun:
-            self._watch()
+            self._receive(answer, self._pending[answer.number])
+            del self._pending[answer.number]
+        self._watch()
 
     def _receive(self, answer: Answer, pending: _Pending) -> None:
         """Hand out the answer to a batch of ours."""
         if self._patience is None:
-            self._begun.popleft()
+            del self._begun[answer.number]
         if answer.kind is Kind.VECTORS:
             self.gpu_memory = answer.gpu_memory
         _resolve(pending.answer, self._judge(answer, pending))
@@ -245,21 +250,11 @@ class Replica:
             self._send(PROBE, probe=True).add_done_callback(asyncio.Future.exception)
 
     def _watch(self) -> None:
-        """Start to wait for the next word on what is under way, ours or a guest's."""
-        self._unwatch()
-        if self._patience is None:
-            return
-        tokens = max(self._begun[0] if self._begun else 0, self._pending[0].tokens if self._pending else 0)
-        allowed = self._patience + HANGS * self.pace.at_worst(tokens)
-        fault = f"a batch took longer than {allowed:.1f} s"
-        self._watchdog = asyncio.get_running_loop().call_later(allowed, self._doubt, fault)
-
-    def _unwatch(self) -> None:
-        if self._watchdog is not None:
-            self._watchdog.cancel()
-
-    def _doubt(self, fault: str) -> None:
-        self._watchdog = asyncio.get_running_loop().call_later(DOUBT_SECONDS, self._end, fault)
+        """Watch our oldest batch, and the oldest of guests: others may go on beside one that hangs."""
+        ours = next(iter(self._pending.items()), None)
+        number, tokens = next(iter(self._begun.items()), (None, 0))
+        self._watchdogs[0].watch(*(ours[0], ours[1].tokens) if ours else (None, 0))
+        self._watchdogs[1].watch(number, tokens)
 
     def _end(self, fault: str) -> None:
         self._fault = fault

@@ -1,7 +1,8 @@
 """Which batch goes to which replica, and when: the queue, the pace and the loads. Pure and synchronous.
 
-A batch is formed when a replica is free, never by waiting for company: an idle replica starts at once, a busy
-one lets the next batch grow. Only a batch that can grow no further is made ahead.
+A batch is formed when a replica has a free lane, never by waiting for company: an idle lane starts at once,
+busy ones let the next batch grow. Only a batch that can grow no further is made ahead. Lanes that are free at
+the same time share what waits.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,6 +17,9 @@ from embedsvc.engine.turns import Entry
 AHEAD = 1
 """Batches that are made ready for a busy replica."""
 
+LEAST_SHARE = 64
+"""Tokens that are not worth sharing among lanes: a batch of fewer takes as long as reading the weights."""
+
 RECOVERY = 64
 """After the replica's memory ran out, every batch that succeeds gives back one part in so many."""
 
@@ -29,6 +33,8 @@ class Assignment(Generic[Entry, Replica]):
     replica: Replica
     batch: Sequence[Entry]
     tokens: int
+    lanes: int = 1
+    alone: bool = False
 
 
 @dataclass(slots=True)
@@ -37,10 +43,16 @@ class _Load:
 
     Attributes:
         depth: Batches that it can work on at once.
+        lanes: How many it computes side by side.
+        batches: Those that it has.
+        taken: Lanes of these; a batch that is alone takes all.
+        tokens: Of these.
     """
 
     depth: int
+    lanes: int
     batches: int = 0
+    taken: int = 0
     tokens: int = 0
 
 
@@ -61,9 +73,15 @@ class Scheduler(Generic[Entry, Replica]):
         self._limits = limits
         self._loads: dict[Replica, _Load] = {}
 
-    def join(self, replica: Replica, depth: int) -> None:
-        """Let a replica take part."""
-        self._loads[replica] = _Load(depth)
+    def join(self, replica: Replica, depth: int, lanes: int = 1) -> None:
+        """Let a replica take part.
+
+        Args:
+            replica: Who.
+            depth: Batches that it can work on at once.
+            lanes: How many of them it computes side by side.
+        """
+        self._loads[replica] = _Load(depth, lanes)
 
     def leave(self, replica: Replica) -> None:
         """Give a replica nothing more."""
@@ -77,7 +95,7 @@ class Scheduler(Generic[Entry, Replica]):
             refuse: Called with entries that cannot make their deadline; whatever is dead then is left out.
         """
         replica = self._free()
-        while replica is not None and (taken := self.queue.take()):
+        while replica is not None and (taken := self.queue.take(self._share(self._loads[replica]))):
             batch = self._sort_out(taken, now, refuse)
             if batch:
                 return self._assign(replica, batch)
@@ -88,6 +106,7 @@ class Scheduler(Generic[Entry, Replica]):
         load = self._loads.get(done.replica)
         if load is not None:
             load.batches -= 1
+            load.taken -= done.lanes
             load.tokens -= done.tokens
         if seconds is not None:
             self.pace.record(done.tokens, seconds)
@@ -114,9 +133,14 @@ class Scheduler(Generic[Entry, Replica]):
         room = [
             (load.tokens, at, replica)
             for at, (replica, load) in enumerate(self._loads.items())
-            if load.batches < (load.depth + AHEAD if full else 1)
+            if (load.batches < load.depth + AHEAD if full else load.taken < load.lanes)
         ]
         return min(room)[2] if room else None
+
+    def _share(self, load: _Load) -> int | None:
+        """Tokens of what waits for one of several free lanes; None where there are not several."""
+        free = load.lanes - load.taken
+        return max(LEAST_SHARE, -(-self.queue.tokens // free)) if free > 1 else None
 
     def _sort_out(self, taken: Sequence[Entry], now: float, refuse: Callable[[Entry], None]) -> list[Entry]:
         """Leave out what can't make its deadline: a text waits for all before it in the batch."""
@@ -138,6 +162,9 @@ class Scheduler(Generic[Entry, Replica]):
 
     def _assign(self, replica: Replica, batch: Sequence[Entry]) -> Assignment[Entry, Replica]:
         load, tokens = self._loads[replica], sum(entry.length for entry in batch)
+        alone = not load.taken and not self.queue
+        lanes = load.lanes if alone else 1
         load.batches += 1
+        load.taken += lanes
         load.tokens += tokens
-        return Assignment(replica, batch, tokens)
+        return Assignment(replica, batch, tokens, lanes, alone)

@@ -1,6 +1,7 @@
 """What a replica's process and the server say to each other: frames over a socket pair.
 
-A batch is a head, the length of each text and the ids of all; an answer is a head and its payload. All
+A batch is a head, the length of each text and the ids of all; an answer is a head and its payload. Each
+answer has the number of its batch, since batches that are computed side by side end in any order. All
 numbers are little-endian, as every machine is that torch runs on.
 """
 
@@ -16,9 +17,31 @@ import numpy as np
 
 from embedsvc.types import TokenSequence
 
-BATCH = Struct("<II")  # texts, tokens
-ANSWER = Struct("<Bxxxxxxxqqd")  # kind, bytes of payload, bytes of GPU memory or -1, seconds
+BATCH = Struct("<IIII")  # number, texts, tokens, whether it is alone
+ANSWER = Struct("<BxxxIqqd")  # kind, number, bytes of payload, bytes of GPU memory or -1, seconds
+NUMBERS = 1 << 32
+"""Batches are counted, and from here on again from 0."""
 ID = np.dtype("<i4")
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What is to be computed.
+
+    Attributes:
+        number: What its answer says that it is the answer to.
+        texts: Token ids of each.
+        alone: Whether nothing else waits, so that it may have all of the replica.
+    """
+
+    number: int
+    texts: Sequence[TokenSequence]
+    alone: bool = False
+
+    @property
+    def tokens(self) -> int:
+        """Of all texts."""
+        return sum(map(len, self.texts))
 
 
 class Kind(IntEnum):
@@ -35,9 +58,9 @@ class Kind(IntEnum):
     UNUSABLE = 4
     """Text: why there is no encoder. The first answer, and the last."""
     BEGUN = 5
-    """To a guest and to the owner: the guest's next batch has begun; its head. See `guests.py`."""
+    """To a guest and to the owner: a guest's batch has begun; four bytes, its tokens. See `guests.py`."""
     ENDED = 6
-    """To the owner: the guest's batch that began first has ended; one byte, the kind of its answer."""
+    """To the owner: a batch of a guest has ended; one byte, the kind of its answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,41 +72,45 @@ class Answer:
         payload: The vectors or the message.
         seconds: What the encoder took.
         gpu_memory: Bytes of its device's memory that the replica holds; None without a GPU.
+        number: Of the batch. The owner and each guest count their own, and to the owner all guests are one.
     """
 
     kind: Kind
     payload: bytes | memoryview
     seconds: float = 0.0
     gpu_memory: int | None = None
+    number: int = 0
 
 
-def encode_batch(batch: Sequence[TokenSequence]) -> bytes:
+def encode_batch(batch: Batch) -> bytes:
     """Frame a batch."""
-    lengths = np.fromiter(map(len, batch), ID, len(batch))
+    lengths = np.fromiter(map(len, batch.texts), ID, len(batch.texts))
     tokens = int(lengths.sum())
-    ids = np.fromiter(chain.from_iterable(batch), ID, tokens)
-    return BATCH.pack(len(batch), tokens) + lengths.tobytes() + ids.tobytes()
+    ids = np.fromiter(chain.from_iterable(batch.texts), ID, tokens)
+    head = BATCH.pack(batch.number, len(batch.texts), tokens, batch.alone)
+    return head + lengths.tobytes() + ids.tobytes()
 
 
-def read_batch(file: BinaryIO) -> list[TokenSequence] | None:
+def read_batch(file: BinaryIO) -> Batch | None:
     """Read a batch, waiting for it; None at the end of the file."""
     head = file.read(BATCH.size)
     if len(head) < BATCH.size:
         return None
-    texts, tokens = BATCH.unpack(head)
+    number, texts, tokens, alone = BATCH.unpack(head)
     body = file.read((texts + tokens) * ID.itemsize)
     if len(body) < (texts + tokens) * ID.itemsize:  # whoever wrote it died over it
         return None
     numbers = np.frombuffer(body, ID)
     ids, ends = numbers[texts:], np.cumsum(numbers[:texts]).tolist()
     # Views, which encoders take as well as lists.
-    return [cast("TokenSequence", ids[start:end]) for start, end in pairwise([0, *ends])]
+    views = [cast("TokenSequence", ids[start:end]) for start, end in pairwise([0, *ends])]
+    return Batch(number, views, bool(alone))
 
 
 def write_answer(file: BinaryIO, answer: Answer) -> None:
     """Write an answer."""
     memory = -1 if answer.gpu_memory is None else answer.gpu_memory
-    file.write(ANSWER.pack(answer.kind, len(answer.payload), memory, answer.seconds))
+    file.write(ANSWER.pack(answer.kind, answer.number, len(answer.payload), memory, answer.seconds))
     file.write(answer.payload)
     file.flush()
 
@@ -94,6 +121,6 @@ async def read_answer(reader: StreamReader) -> Answer:
     Raises:
         asyncio.IncompleteReadError: The other side is gone.
     """
-    kind, size, memory, seconds = ANSWER.unpack(await reader.readexactly(ANSWER.size))
+    kind, number, size, memory, seconds = ANSWER.unpack(await reader.readexactly(ANSWER.size))
     payload = await reader.readexactly(size)
-    return Answer(Kind(kind), payload, seconds, None if memory < 0 else memory)
+    return Answer(Kind(kind), payload, seconds, None if memory < 0 else memory, number)

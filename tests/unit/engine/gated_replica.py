@@ -18,17 +18,20 @@ class GatedReplica:
         batches: What it has begun.
         wrong: Called with each batch instead of the true computation, where it is set.
         seconds: What it says that a batch took.
+        alone: Of each batch, whether it was sent as one that is alone.
     """
 
     dimensions = 3
     padded = False
     gpu_memory = None
+    lanes = 1
 
     def __init__(self, device="cpu", depth=1):
         self.device = device
         self.depth = depth
         self.sent = 0
         self.batches = []
+        self.alone = []
         self.wrong = None
         self.seconds = 0.0
         self.idle = True
@@ -60,8 +63,9 @@ class GatedReplica:
         """Wait until it begins the next batch, and return it."""
         return await asyncio.wait_for(self._begun.get(), SECONDS)
 
-    def encode(self, batch):
+    def encode(self, batch, *, alone):
         self.sent += 1
+        self.alone.append(alone)
         return asyncio.ensure_future(self._encode(batch))
 
     async def _encode(self, batch):

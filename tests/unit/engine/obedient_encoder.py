@@ -67,6 +67,18 @@ class Broken(ObedientEncoder):
         return super().encode(batch)
 
 
+class LanedEncoder(ObedientEncoder):
+    """The same, with two batches side by side; [first id, sum of ids, 0] where nothing is beside one."""
+
+    lanes = 2
+
+    def encode(self, batch):
+        return super().encode(batch) * [1, 1, 0]
+
+    def encode_in_lane(self, batch):
+        return super().encode(batch)
+
+
 class DeepEncoder(ObedientEncoder):
     """The same, with two batches under way."""
 

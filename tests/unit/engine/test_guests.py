@@ -6,33 +6,40 @@ from contextlib import ExitStack, closing
 
 import pytest
 
-from embedsvc.engine.guests import take_turns
+from embedsvc.engine.guests import TOKENS, take_turns
 from embedsvc.engine.sharing import listen
-from embedsvc.engine.wire import ANSWER, BATCH, Answer, Kind, encode_batch
+from embedsvc.engine.wire import ANSWER, Answer, Batch, Kind, encode_batch
 
 SECONDS = 20
 READY = Answer(Kind.READY, b"{}", 0.5)
 
 
 class Peer:
-    """The other side of a connection, in this thread."""
+    """The other side of a connection, in this thread. Its batches have numbers from 100 on.
+
+    Attributes:
+        number: Of the last answer.
+    """
 
     def __init__(self, connection):
+        self.sent, self.number = 0, None
         connection.settimeout(SECONDS)
         self.connection = connection
         self.file = connection.makefile("rb")
 
     def send(self, *batches):
-        self.connection.sendall(b"".join(map(encode_batch, batches)))
+        for batch in batches:
+            self.connection.sendall(encode_batch(Batch(100 + self.sent, batch)))
+            self.sent += 1
 
     def answer(self):
-        kind, size, _, seconds = ANSWER.unpack(self.file.read(ANSWER.size))
+        kind, self.number, size, _, seconds = ANSWER.unpack(self.file.read(ANSWER.size))
         return Kind(kind), self.file.read(size), seconds
 
     def result(self):
         """The answer to a batch, of which it was told before that it has begun."""
         kind, payload, _ = self.answer()
-        assert (kind, len(payload)) == (Kind.BEGUN, BATCH.size)
+        assert (kind, len(payload)) == (Kind.BEGUN, TOKENS.size)
         return self.answer()
 
     def close(self):
@@ -83,14 +90,14 @@ def turns(owner, listener):
 
 
 def first_ids(batch):
-    return [int(text[0]) for text in batch]
+    return [int(text[0]) for text in batch.texts]
 
 
 def test_a_guest_is_told_what_the_replica_is_and_its_batch_is_answered(guest, turns):
     visitor = guest()
     visitor.send([[5, 6], [7]])
     batch, reply = next(turns)
-    assert [ids.tolist() for ids in batch] == [[5, 6], [7]]
+    assert [ids.tolist() for ids in batch.texts] == [[5, 6], [7]]
     reply(Answer(Kind.VECTORS, b"abc", 0.25))
     assert visitor.answer() == (Kind.READY, b"{}", 0.5)
     assert visitor.result() == (Kind.VECTORS, b"abc", 0.25)
@@ -126,9 +133,42 @@ def test_the_owner_hears_when_a_guest_s_batch_begins_and_how_it_ends(guest, turn
     for outcome in (Kind.VECTORS, Kind.FAILED):
         batch, reply = next(turns)
         kind, payload, _ = owner.answer()
-        assert (kind, BATCH.unpack(payload)) == (Kind.BEGUN, (len(batch), sum(map(len, batch))))
+        assert (kind, TOKENS.unpack(payload)) == (Kind.BEGUN, (batch.tokens,))
+        begun = owner.number
         reply(Answer(outcome, b"whatever it is", 0.125))
         assert owner.answer() == (Kind.ENDED, bytes([outcome]), 0.125)
+        assert owner.number == begun
+
+
+def test_batches_that_end_in_another_order_are_told_by_their_numbers(guest, turns, owner):
+    one, other = guest(), guest()
+    for visitor in (one, other):
+        visitor.send([[1, 2]])
+    owner.send([[1]])
+    replies = [next(turns)[1] for _ in range(3)]
+    begun = [(owner.answer()[0], owner.number) for _ in range(2)]
+    assert [kind for kind, _ in begun] == [Kind.BEGUN, Kind.BEGUN]
+    for at, reply in reversed([*enumerate(replies)]):
+        reply(Answer(Kind.VECTORS, bytes([at])))
+    heard = [(owner.answer()[0], owner.number) for _ in range(3)]
+    assert [number for kind, number in heard if kind is Kind.ENDED] == [
+        number for _, number in reversed(begun)
+    ]
+    assert [number for kind, number in heard if kind is Kind.VECTORS] == [100]
+    for visitor in (one, other):
+        assert visitor.answer()[0] is Kind.READY
+        assert (visitor.result()[0], visitor.number) == (Kind.VECTORS, 100)
+
+
+def test_the_answer_to_a_guest_that_has_left_meanwhile_harms_nobody(guest, turns, owner):
+    leaving, staying = guest(), guest()
+    leaving.send([[1]])
+    _, reply = next(turns)
+    leaving.close()
+    staying.send([[7]])
+    assert first_ids(next(turns)[0]) == [7]  # and by now its line is closed here, too
+    reply(Answer(Kind.VECTORS, b"for nobody"))
+    assert [owner.answer()[0] for _ in range(3)] == [Kind.BEGUN, Kind.BEGUN, Kind.ENDED]
 
 
 def test_it_is_over_when_the_owner_is_gone(guest, turns, owner):
@@ -137,7 +177,7 @@ def test_it_is_over_when_the_owner_is_gone(guest, turns, owner):
     assert list(turns) == []
 
 
-@pytest.mark.parametrize("left_over", [b"", encode_batch([[1, 2, 3]])[:-2], b"\x01"])
+@pytest.mark.parametrize("left_over", [b"", encode_batch(Batch(0, [[1, 2, 3]]))[:-2], b"\x01"])
 def test_a_guest_that_leaves_even_in_the_middle_of_a_batch_is_forgotten(guest, turns, owner, left_over):
     leaving = guest()
     leaving.connection.sendall(left_over)
@@ -150,7 +190,7 @@ def test_a_guest_that_leaves_even_in_the_middle_of_a_batch_is_forgotten(guest, t
 def test_a_guest_that_stops_in_the_middle_of_a_batch_is_left(guest, turns, monkeypatch):
     monkeypatch.setattr("embedsvc.engine.guests.STALL_SECONDS", 0.05)
     stuck, other = guest(), guest()
-    stuck.connection.sendall(encode_batch([[1, 2, 3]])[:-2])
+    stuck.connection.sendall(encode_batch(Batch(0, [[1, 2, 3]]))[:-2])
     other.send([[7]])
     assert first_ids(next(turns)[0]) == [7]
     other.send([[8]])

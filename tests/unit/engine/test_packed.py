@@ -1,6 +1,7 @@
 """The packed encoder: sentence-transformers' vectors, without its padding."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -34,6 +35,16 @@ def test_a_vector_does_not_depend_on_its_batch(folder):
     batch = batch_of([40, 3, 17, 41, 90, 16, 18])
     alone = np.concatenate([encoder.encode([tokens]) for tokens in batch])
     assert encoder.encode(batch) == pytest.approx(alone, abs=1e-4)
+
+
+def test_side_by_side_in_its_lanes_batches_are_what_they_are_alone(folder):
+    encoder = PackedEncoder(folder, find_architecture(folder))
+    batches = [batch_of(lengths) for lengths in ([5], [40, 3, 17], [90, 16, 18, 2], [7, 7])]
+    with ThreadPoolExecutor(encoder.lanes) as lanes:
+        computed = list(lanes.map(encoder.encode_in_lane, batches))
+    assert 1 <= encoder.lanes <= torch.get_num_threads()
+    for vectors, batch in zip(computed, batches, strict=True):
+        assert vectors == pytest.approx(encoder.encode(batch), abs=1e-4)
 
 
 @pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS)

@@ -47,7 +47,7 @@ LENGTH = st.one_of(st.integers(1, 20), st.integers(1, 700), st.sampled_from([1, 
 REQUEST = st.tuples(st.lists(LENGTH, max_size=12), st.sampled_from("abcd"), st.booleans())
 STEP = st.one_of(
     REQUEST.map(lambda request: ("add", request)),
-    st.tuples(st.just("take"), st.none()),
+    st.tuples(st.just("take"), st.none() | st.integers(1, 2000)),
     st.tuples(st.just("put back"), st.integers(0, 40)),
     st.tuples(st.just("die"), st.integers(0, 40)),
 )
@@ -63,17 +63,19 @@ def test_whatever_happens_every_living_text_comes_out_once_within_bounds_and_cou
             queue.add(added)
             alive += added
         elif step == "take":
-            batch = queue.take()
+            batch = queue.take(value)
             assert not batch or within(limits, batch)
             assert not any(text.dead for text in batch)
-            out += batch
+            out.append(batch)
         elif step == "put back":
-            group, out = out[value:], out[:value]
-            queue.put_back([group[::2], group[1::2]])
+            batch = out.pop(value % len(out)) if out else []
+            queue.put_back([batch[::2], batch[1::2]])
         elif alive:
-            alive[value % len(alive)].dead = alive[value % len(alive)] not in out
-    taken = [text for batch in take_all(queue) for text in batch]
-    assert Counter(map(id, out + taken)) == Counter(id(text) for text in alive if not text.dead)
+            chosen = alive[value % len(alive)]
+            chosen.dead = not any(chosen in batch for batch in out)
+    out += take_all(queue)
+    taken = [text for batch in out for text in batch]
+    assert Counter(map(id, taken)) == Counter(id(text) for text in alive if not text.dead)
     assert queue.tokens == 0
 
 
@@ -207,6 +209,16 @@ def test_what_is_put_back_is_taken_first_in_its_groups_and_without_its_dead():
     assert queue.tokens == 22
     assert [queue.take(), queue.take()] == [[first], [third]]
     assert len(queue.take()) == 2
+
+
+@pytest.mark.parametrize("padded", [True, False])
+def test_a_share_bounds_a_batch_but_neither_a_text_nor_what_was_put_back(padded):
+    queue = FairQueue(BatchLimits(64, 32, padded))
+    queue.add(texts(4, 4, 4, 4))
+    assert list(map(len, (queue.take(10), queue.take(1), queue.take(64)))) == [2, 1, 1]
+    group = texts(4, 4, 4)
+    queue.put_back([group])
+    assert queue.take(1) == group
 
 
 def test_of_what_is_kept_the_dead_are_half_at_most_though_nobody_takes_batches():

@@ -22,6 +22,7 @@ from obedient_encoder import (
     SPAWN,
     Broken,
     DeepEncoder,
+    LanedEncoder,
     ObedientEncoder,
 )
 from structlog.testing import capture_logs
@@ -80,12 +81,15 @@ async def test_it_says_what_its_encoder_is():
     async with serving(device="cuda:7") as (replica, _):
         assert (replica.device, replica.dimensions, replica.padded, replica.depth) == ("cuda:7", 3, False, 1)
         assert replica.gpu_memory == 7_000_000_000
+        assert replica.lanes == 1
     async with serving(DeepEncoder) as (replica, _):
-        assert (replica.depth, replica.gpu_memory) == (2, None)
+        assert (replica.depth, replica.lanes, replica.gpu_memory) == (2, 1, None)
+    async with serving(LanedEncoder) as (replica, _):
+        assert (replica.depth, replica.lanes) == (2, 2)
 
 
-@pytest.mark.parametrize("build", [ObedientEncoder, DeepEncoder])
-async def test_batches_that_are_sent_ahead_are_answered_in_order(build):
+@pytest.mark.parametrize("build", [ObedientEncoder, DeepEncoder, LanedEncoder])
+async def test_batches_that_are_sent_ahead_are_all_answered(build):
     async with serving(build) as (replica, _):
         batches = [[[number, 1]] * number for number in range(1, 20)]
         results = await asyncio.gather(*(replica.encode(batch) for batch in batches))
@@ -94,7 +98,35 @@ async def test_batches_that_are_sent_ahead_are_answered_in_order(build):
         assert replica.idle
 
 
-@pytest.mark.parametrize("build", [ObedientEncoder, DeepEncoder])
+async def test_a_batch_is_computed_beside_others_unless_it_is_alone():
+    async with serving(LanedEncoder) as (replica, _):
+        assert (await replica.encode([[5]], alone=True)).vectors[0, 2] == 0
+        slow = asyncio.ensure_future(replica.encode([[LINGER]]))
+        quick = asyncio.ensure_future(replica.encode([[5]]))
+        assert (await quick).vectors[0, 2] > 0
+        assert not slow.done(), "one that is sent later and ends sooner is answered sooner"
+        assert (await slow).vectors[0, 0] == LINGER
+        assert replica.idle
+
+
+async def test_a_batch_that_hangs_is_noticed_though_others_go_on_beside_it():
+    async with serving(LanedEncoder, patience=PATIENCE) as (replica, task):
+        hanging = asyncio.ensure_future(replica.encode([[HANG]]))
+        with pytest.raises(ReplicaLostError, match="longer than"):
+            await encode_always(replica)
+        with pytest.raises(ReplicaLostError) as caught:
+            await hanging
+        assert caught.value.begun
+        with pytest.raises(ReplicaLostError):
+            await task
+
+
+async def encode_always(replica):
+    while True:
+        await replica.encode([[5]])
+
+
+@pytest.mark.parametrize("build", [ObedientEncoder, DeepEncoder, LanedEncoder])
 async def test_a_batch_that_fails_is_told_with_its_traceback_and_the_next_works(build):
     async with serving(build) as (replica, _):
         with pytest.raises(BatchFailedError, match="ValueError") as caught:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from test_queue import LIMITS, REQUEST, Text, texts, within
 
 from embedsvc.engine.limits import BatchLimits
-from embedsvc.engine.schedule import RECOVERY, Scheduler
+from embedsvc.engine.schedule import LEAST_SHARE, RECOVERY, Scheduler
 
 SECONDS_A_TOKEN = 0.001
 
@@ -22,7 +22,7 @@ def refused(text):
 
 @dataclass
 class Simulation:
-    """Replicas that take a while for each token, on a clock of their own.
+    """Replicas that take a while for each token, on a clock of their own; a lane has its part of the speed.
 
     Attributes:
         ended: When each text was computed.
@@ -31,13 +31,14 @@ class Simulation:
     scheduler: Scheduler
     speeds: dict[str, float]
     depth: int = 1
+    lanes: int = 1
 
     def __post_init__(self):
         self.now, self.ended, self.late, self.batches = 0.0, {}, [], []
         self._events, self._order = [], count()
-        self._free_at = dict.fromkeys(self.speeds, 0.0)
+        self._free_at = {replica: [0.0] * self.lanes for replica in self.speeds}
         for replica in self.speeds:
-            self.scheduler.join(replica, self.depth)
+            self.scheduler.join(replica, max(self.depth, self.lanes), self.lanes)
 
     def at(self, when, request):
         heappush(self._events, (when, next(self._order), "arrive", request))
@@ -59,9 +60,11 @@ class Simulation:
 
     def _start(self, assignment):
         self.batches.append(assignment)
-        seconds = assignment.tokens * self.speeds[assignment.replica]
-        end = max(self.now, self._free_at[assignment.replica]) + seconds
-        self._free_at[assignment.replica] = end
+        lanes = self._free_at[assignment.replica]
+        lanes.sort()
+        seconds = assignment.tokens * self.speeds[assignment.replica] * self.lanes / assignment.lanes
+        end = max(self.now, lanes[assignment.lanes - 1]) + seconds
+        lanes[: assignment.lanes] = [end] * assignment.lanes
         heappush(self._events, (end, next(self._order), "end", (assignment, seconds)))
 
 
@@ -71,9 +74,9 @@ SPEEDS = st.lists(st.sampled_from([0.0005, 0.001, 0.004]), min_size=1, max_size=
 )
 
 
-@given(LIMITS, ARRIVALS, SPEEDS, st.sampled_from([1, 2]))
-def test_everything_is_computed_once_within_bounds_however_it_arrives(limits, arrivals, speeds, depth):
-    simulation, everything = Simulation(Scheduler(limits), speeds, depth), []
+@given(LIMITS, ARRIVALS, SPEEDS, st.sampled_from([(1, 1), (2, 1), (2, 2), (4, 4)]))
+def test_everything_is_computed_once_within_bounds_however_it_arrives(limits, arrivals, speeds, shape):
+    simulation, everything = Simulation(Scheduler(limits), speeds, *shape), []
     for when, (lengths, caller, bulk) in arrivals:
         request = texts(*lengths, caller=caller, bulk=bulk)
         everything += request
@@ -100,17 +103,17 @@ def test_what_has_a_deadline_is_computed_or_given_back_and_nothing_is_begun_afte
     assert not {id(text) for text in simulation.late} & simulation.ended.keys()
 
 
-@given(ARRIVALS, SPEEDS)
-def test_no_replica_idles_while_work_waits(arrivals, speeds):
+@given(ARRIVALS, SPEEDS, st.sampled_from([1, 2, 4]))
+def test_no_lane_of_any_replica_idles_while_work_waits(arrivals, speeds, lanes):
     scheduler = Scheduler(BatchLimits(64, 32, padded=False))
-    simulation = Simulation(scheduler, speeds)
+    simulation = Simulation(scheduler, speeds, lanes=lanes)
     for when, (lengths, caller, bulk) in arrivals:
         simulation.at(when, texts(*lengths, caller=caller, bulk=bulk))
     dispatch = simulation._dispatch
 
     def checked():
         dispatch()
-        idle = any(load.batches == 0 for load in scheduler._loads.values())
+        idle = any(load.taken < load.lanes for load in scheduler._loads.values())
         assert not (idle and scheduler.queue)
 
     simulation._dispatch = checked
@@ -166,6 +169,46 @@ def test_full_batches_are_made_for_what_a_replica_works_on_at_once_and_one_ahead
     while scheduler.next(0, refused):
         made += 1
     assert made == depth + 1
+
+
+def test_lanes_that_are_free_at_the_same_time_share_what_waits():
+    scheduler = Scheduler(BatchLimits(1024, 256, padded=False))
+    scheduler.join("cpu", depth=2, lanes=2)
+    scheduler.queue.add(texts(*[16] * 16))
+    shares = [scheduler.next(0, refused) for _ in range(2)]
+    assert [(share.tokens, share.lanes, share.alone) for share in shares] == 2 * [(128, 1, False)]
+    assert scheduler.next(0, refused) is None
+
+
+def test_a_lane_that_is_free_beside_a_busy_one_takes_all_that_waits():
+    scheduler = Scheduler(BatchLimits(1024, 256, padded=False))
+    scheduler.join("cpu", depth=2, lanes=2)
+    scheduler.queue.add(texts(*[16] * 16))
+    first, _ = scheduler.next(0, refused), scheduler.next(0, refused)
+    scheduler.queue.add(texts(*[16] * 16))
+    assert scheduler.next(0, refused) is None
+    scheduler.finish(first, 0.1)
+    assert scheduler.next(0, refused).tokens == 256
+
+
+def test_what_is_too_little_to_share_is_alone_and_has_all_lanes():
+    scheduler = Scheduler(BatchLimits(1024, 256, padded=False))
+    scheduler.join("cpu", depth=2, lanes=2)
+    scheduler.queue.add(texts(*[16] * (LEAST_SHARE // 16)))
+    alone = scheduler.next(0, refused)
+    assert (alone.tokens, alone.lanes, alone.alone) == (LEAST_SHARE, 2, True)
+    scheduler.queue.add(texts(16))
+    assert scheduler.next(0, refused) is None
+    scheduler.finish(alone, 0.1)
+    assert scheduler.next(0, refused).tokens == 16
+
+
+def test_full_batches_go_to_every_lane_and_one_ahead():
+    scheduler = Scheduler(BatchLimits(64, 32, padded=False))
+    scheduler.join("cpu", depth=2, lanes=2)
+    scheduler.queue.add(texts(*[32] * 20))
+    made = [assignment.tokens for assignment in iter(lambda: scheduler.next(0, refused), None)]
+    assert made == [64, 64, 64]
 
 
 def test_a_deadline_that_its_batch_would_miss_is_late_and_others_take_its_place():

@@ -5,7 +5,18 @@ import os
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
-from obedient_encoder import BREAK, DIE, EXHAUST, HANG, RAISE, Broken, DeepEncoder, ObedientEncoder, Unless
+from obedient_encoder import (
+    BREAK,
+    DIE,
+    EXHAUST,
+    HANG,
+    RAISE,
+    Broken,
+    DeepEncoder,
+    LanedEncoder,
+    ObedientEncoder,
+    Unless,
+)
 from witness import Witness
 
 from embedsvc.engine.devices import Devices
@@ -68,8 +79,8 @@ async def test_guests_and_owner_have_one_process_between_them(doors, build):
         }
 
 
-@pytest.mark.parametrize("build", [ObedientEncoder, DeepEncoder])
-async def test_each_gets_the_answers_to_its_own_batches_in_their_order(doors, build):
+@pytest.mark.parametrize("build", [ObedientEncoder, DeepEncoder, LanedEncoder])
+async def test_each_gets_the_answers_to_its_own_batches(doors, build):
     async with household(doors, build) as (_, replicas):
         batches = [(replica, number) for number in range(1, 30) for replica in replicas]
         results = await asyncio.gather(
@@ -131,14 +142,14 @@ async def test_guests_with_bad_texts_do_not_cost_the_others_the_replica(doors):
 @pytest.mark.parametrize(
     ("build", "under_way"),
     # The second: one that computes, one that is launched, and one that is launched and waits for room.
-    [(ObedientEncoder, 1), (DeepEncoder, 3)],
+    [(ObedientEncoder, 1), (DeepEncoder, 3), (LanedEncoder, 2)],
 )
 async def test_only_what_had_begun_may_be_why_the_process_ended(doors, build, under_way):
     async with household(doors, build) as (_, (_, one, other)):
         culprit = asyncio.ensure_future(one.encode([[HANG]]))
         while not one._begun:  # noqa: ASYNC110 - another process sets no event of ours
             await asyncio.sleep(0.01)
-        waiting = [asyncio.ensure_future(guest.encode([[1]])) for guest in (one, other, other)]
+        waiting = [asyncio.ensure_future(guest.encode([[HANG]])) for guest in (one, other, other)]
         begun = []
         for task in (culprit, *waiting):
             with pytest.raises(ReplicaLostError) as caught:
