@@ -4,8 +4,9 @@ Imported by a process of its own for each of them (`raw.py`).
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,8 @@ from ways import Vectors
 
 from embedsvc.config import EngineSettings
 from embedsvc.engine.choice import EncoderChoice, batch_limits, build
-from embedsvc.engine.encoder import normalized
+from embedsvc.engine.encoder import Encoder, LanedEncoder, normalized
+from embedsvc.engine.schedule import LEAST_SHARE
 from embedsvc.engine.tokenizer import ModelTokenizer, Tokenized, load_tokenizer
 from embedsvc.types import TokenSequence, Truncation
 
@@ -65,18 +67,37 @@ def cut(lengths: Sequence[int], most_tokens: int, most_texts: int) -> Iterator[r
 
 
 def _load_own(folder: Path, kind: EncoderKind) -> Embed:
-    """The service's encoder and tokenizer, in batches of the service's size, in order of arrival."""
+    """The service's encoder and tokenizer, in batches of its size, side by side as it does."""
     limits = batch_limits(EngineSettings(), "cpu", padded=False)
     tokenizer = ModelTokenizer(load_tokenizer(folder), MODEL, MAX_TOKENS)
     encoder = build(EncoderChoice(folder, kind.encoder, kind.precision), "cpu")
 
     def embed(texts: Sequence[str]) -> Vectors:
         ids = _tokenize(tokenizer, texts)
-        batches = cut([len(text) for text in ids], limits.tokens, limits.texts)
-        vectors = [encoder.encode([ids[at] for at in batch]) for batch in batches]
+        lengths = [len(text) for text in ids]
+        batches = cut(lengths, min(limits.tokens, _share(encoder, sum(lengths))), limits.texts)
+        vectors = compute([[ids[at] for at in batch] for batch in batches])
         return normalized(np.concatenate(vectors))
 
+    compute = partial(_compute, encoder, ThreadPoolExecutor(_lanes(encoder)))
     return embed
+
+
+def _lanes(encoder: Encoder) -> int:
+    return encoder.lanes if isinstance(encoder, LanedEncoder) else 1
+
+
+def _share(encoder: Encoder, tokens: int) -> int:
+    """Tokens of a lane, where the lanes share so many; see `Scheduler`."""
+    return max(LEAST_SHARE, -(-tokens // _lanes(encoder)))
+
+
+def _compute(
+    encoder: Encoder, threads: ThreadPoolExecutor, batches: Sequence[Sequence[TokenSequence]]
+) -> list[Vectors]:
+    if len(batches) > 1 and isinstance(encoder, LanedEncoder):
+        return list(threads.map(encoder.encode_in_lane, batches))
+    return [encoder.encode(batch) for batch in batches]
 
 
 def _tokenize(tokenizer: ModelTokenizer, texts: Sequence[str]) -> list[TokenSequence]:
