@@ -6,6 +6,8 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import uvloop
+
 from embedsvc import app, logs, supervisor
 from embedsvc.config import Settings, load
 from embedsvc.dev import launcher, state
@@ -46,10 +48,10 @@ def _parser() -> argparse.ArgumentParser:
 def _serve(settings: Settings, _options: argparse.Namespace) -> None:
     if settings.server.processes == 1:
         logs.configure(settings.log)
-        asyncio.run(app.serve(settings))
+        uvloop.run(app.serve(settings))
     else:
         logs.configure(settings.log, process=0)
-        asyncio.run(supervisor.serve(settings))
+        uvloop.run(supervisor.serve(settings))
 
 
 def _up(settings: Settings, options: argparse.Namespace) -> None:

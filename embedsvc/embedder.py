@@ -1,6 +1,6 @@
 """Text in, vectors out: check, tokenize, compute, normalize, cut. What every way in calls."""
 
-import asyncio
+import time
 from collections.abc import Mapping
 from functools import partial
 
@@ -52,11 +52,10 @@ class Embedder:
     async def _compute(
         self, request: EmbedRequest, model: ServedModel, dimensions: int, caller: Caller
     ) -> Embeddings:
-        clock = asyncio.get_running_loop().time
-        started = clock()
+        started = time.monotonic()
         cost = sum(map(len, request.inputs))
         prepared = await self._engine.offload.run(partial(self._prepare, request, model), cost)
-        took = clock() - started
+        took = time.monotonic() - started
         errors = {at: item for at, item in enumerate(prepared) if isinstance(item, EmbedsvcError)}
         if errors and not request.allow_partial:
             raise next(iter(errors.values()))

@@ -4,6 +4,8 @@ import asyncio
 import pickle
 import sys
 
+import uvloop
+
 from embedsvc import app, logs, summed
 from embedsvc.errors import ConfigurationError
 from embedsvc.metrics import Metrics
@@ -21,7 +23,7 @@ def main() -> None:
     logs.configure(front.settings.log, front.number)
     summed.count_in_files(front.sharing.folder, front.number)
     try:
-        asyncio.run(_serve(front))
+        uvloop.run(_serve(front))
     except ConfigurationError as error:
         print(f"embedsvc: {error}", file=sys.stderr)
         sys.exit(2)

@@ -1,6 +1,7 @@
 """The servicers of our own API: check, embed, pack, return."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterable
 
 import grpc
@@ -40,7 +41,7 @@ def caller_of(context: Context, *, streams: bool = False) -> Caller:
         InvalidRequestError: The priority is neither.
     """
     remaining = context.time_remaining()
-    deadline = None if remaining is None else asyncio.get_running_loop().time() + remaining
+    deadline = None if remaining is None else time.monotonic() + remaining
     said = dict(context.invocation_metadata() or ()).get(PRIORITY, "bulk" if streams else "interactive")
     if said not in ("interactive", "bulk"):
         raise InvalidRequestError(f"{PRIORITY} must be interactive or bulk", param=PRIORITY)

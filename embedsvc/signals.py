@@ -4,7 +4,8 @@ import asyncio
 import ctypes
 import signal
 import sys
-from asyncio.subprocess import Process
+
+from embedsvc.process import Process
 
 DIE_WITH_PARENT = 1
 """prctl(2): PR_SET_PDEATHSIG."""

@@ -4,16 +4,15 @@ It answers no call itself. A process that answers (a front) is started anew, nev
 the replicas: see `engine/sharing.py`.
 """
 
-import asyncio
 import pickle
 import sys
 import tempfile
-from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from subprocess import PIPE, Popen
 
 import structlog
 
@@ -24,6 +23,7 @@ from embedsvc.engine.sharing import Sharing
 from embedsvc.errors import ConfigurationError
 from embedsvc.keeping import Ready, keeping
 from embedsvc.metrics import Metrics, serve_metrics
+from embedsvc.process import Process, follow
 from embedsvc.signals import stop, stop_on_signals
 
 log = structlog.get_logger()
@@ -126,26 +126,23 @@ def _complain(error: BaseException | None) -> None:
 @asynccontextmanager
 async def _running(front: Front) -> AsyncIterator[Process]:
     """Run a front, away from the terminal's own signals; leaving drains it."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "embedsvc.front"), stdin=PIPE, stdout=PIPE, start_new_session=True
-    )
+    process = await follow(_start(front))
     try:
-        await _tell(process, front)
         yield process
     finally:
         await stop(process, front.grace)
         summed.forget(front.sharing.folder, front.number)
 
 
-async def _tell(process: Process, front: Front) -> None:
-    if process.stdin:
-        process.stdin.write(pickle.dumps(front))
-        with suppress(ConnectionError):  # its end is seen at its other side
-            await process.stdin.drain()
-        process.stdin.close()
+def _start(front: Front) -> Popen[bytes]:
+    with tempfile.TemporaryFile() as told:
+        pickle.dump(front, told)
+        told.seek(0)
+        command = [sys.executable, "-m", "embedsvc.front"]
+        return Popen(command, stdin=told, stdout=PIPE, start_new_session=True)  # noqa: S603 - ourselves
 
 
 async def _ready(process: Process) -> None:
     """Wait until a front answers. Raises FrontEndedError."""
-    if process.stdout and await process.stdout.readline() != READY:
+    if await process.output.readline() != READY:
         raise FrontEndedError(f"a process ended before it answered, status {await process.wait()}")

@@ -5,16 +5,17 @@ import shutil
 import signal
 import sys
 import urllib.request
-from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
+from subprocess import Popen
 
 from embedsvc.config import Settings
 from embedsvc.dev import ports, state, welcome
 from embedsvc.errors import ConfigurationError
+from embedsvc.process import Process, follow
 from embedsvc.signals import stop
 from rest_shim import edge
 
@@ -109,9 +110,8 @@ class _Watch:
 async def _running(program: Program) -> AsyncIterator[Process]:
     """Run a program, away from the terminal's own signals; stop it on leaving."""
     with program.log.open("wb") as log:
-        process = await asyncio.create_subprocess_exec(
-            *program.command, stdout=log, stderr=log, start_new_session=True
-        )
+        started = Popen(program.command, stdout=log, stderr=log, start_new_session=True)  # noqa: ASYNC220
+    process = await follow(started)
     try:
         yield process
     finally:

@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
@@ -92,11 +93,10 @@ class Batcher:
         """
         if self.pool.hopeless:
             raise OverloadedError("no replica of the model works; try again later")
-        loop = asyncio.get_running_loop()
         vectors = np.zeros((len(texts), self.pool.dimensions), dtype=np.float32)
         if not texts:
             return Computed(vectors)
-        job = Job(texts, caller, vectors, loop.create_future(), loop.time())
+        job = Job(texts, caller, vectors, asyncio.get_running_loop().create_future(), time.monotonic())
         self._scheduler.queue.add(job.tickets())
         self._wake()
         try:
@@ -139,7 +139,7 @@ class Batcher:
 
     def _dispatch(self) -> None:
         self._woken = False
-        now = asyncio.get_running_loop().time()
+        now = time.monotonic()
         while batch := self._scheduler.next(now, _refuse):
             self._start(batch, now)
 
@@ -180,7 +180,7 @@ class Batcher:
             self._hand_out(batch, encoded)
 
     def _hand_out(self, batch: Batch, encoded: Encoded) -> None:
-        now = asyncio.get_running_loop().time()
+        now = time.monotonic()
         for ticket, vector in zip(batch.batch, encoded.vectors, strict=True):
             ticket.job.place(ticket.index, vector, now)
 

@@ -3,8 +3,8 @@
 import asyncio
 import ctypes
 import json
+import subprocess
 import sys
-from asyncio.subprocess import PIPE
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -69,11 +69,11 @@ async def find_devices() -> Devices:
     """
     if not _has_driver():
         return Devices()
-    process = await asyncio.create_subprocess_exec(sys.executable, "-c", ASK, stdout=PIPE, stderr=PIPE)
-    answer, complaint = await process.communicate()
-    if process.returncode:
-        raise ConfigurationError(f"engine.devices: torch cannot list GPUs: {complaint.decode()[-500:]}")
-    return Devices(json.loads(answer))
+    command = [sys.executable, "-c", ASK]
+    asked = await asyncio.to_thread(subprocess.run, command, capture_output=True, check=False)
+    if asked.returncode:
+        raise ConfigurationError(f"engine.devices: torch cannot list GPUs: {asked.stderr.decode()[-500:]}")
+    return Devices(json.loads(asked.stdout))
 
 
 def _has_driver() -> bool:

@@ -6,12 +6,12 @@ import pickle
 import signal
 import socket
 import sys
-from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from subprocess import DEVNULL, PIPE, STDOUT, Popen
 from typing import TypeAlias
 
 from embedsvc.engine.relay import relay
@@ -19,6 +19,7 @@ from embedsvc.engine.replica import Replica, ReplicaUnusableError, Timing
 from embedsvc.engine.sharing import listen, turn_away
 from embedsvc.engine.wire import Answer, Kind, read_answer
 from embedsvc.engine.worker import Order
+from embedsvc.process import Process, follow
 
 BUFFER = 1 << 20
 """Bytes of answers that are read ahead."""
@@ -105,18 +106,8 @@ async def open_replica(
     """
     ours, theirs = socket.socketpair()
     with theirs:
-        descriptors = [theirs.fileno(), *([listener.fileno()] if listener else [])]
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "embedsvc.engine.worker", *map(str, descriptors)),
-            pass_fds=descriptors,
-            stdin=DEVNULL,
-            stdout=PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            limit=BUFFER,
-            env={**QUIET, **os.environ},
-            start_new_session=True,  # a Ctrl-C is for the server, which then drains
-        )
-    relaying = asyncio.create_task(relay(process, order.device))
+        process = await follow(_start(theirs, listener), BUFFER)
+    relaying = asyncio.create_task(relay(process.output, order.device))
     life = Child(process)
     try:
         async with _streams(ours) as streams:
@@ -134,6 +125,19 @@ async def open_replica(
         except asyncio.CancelledError:
             await ending  # or the process would stay
             raise
+
+
+def _start(connection: socket.socket, listener: socket.socket | None) -> Popen[bytes]:
+    descriptors = [connection.fileno(), *([listener.fileno()] if listener else [])]
+    return Popen(  # noqa: S603 - ourselves
+        [sys.executable, "-m", "embedsvc.engine.worker", *map(str, descriptors)],
+        pass_fds=descriptors,
+        stdin=DEVNULL,
+        stdout=PIPE,
+        stderr=STDOUT,
+        env={**QUIET, **os.environ},
+        start_new_session=True,  # a Ctrl-C is for the server, which then drains
+    )
 
 
 @asynccontextmanager

@@ -1,7 +1,7 @@
 """What a replica's process writes, put into the log of who started it."""
 
 import logging
-from asyncio.subprocess import Process
+from asyncio import StreamReader
 
 import orjson
 import structlog
@@ -11,18 +11,16 @@ log = structlog.get_logger()
 LEVELS = logging.getLevelNamesMapping()
 
 
-async def relay(process: Process, device: str) -> None:
+async def relay(output: StreamReader, device: str) -> None:
     """Put what the process logs into the log, and what libraries write there too."""
-    while line := await _read_line(process):
+    while line := await _read_line(output):
         if text := line.decode(errors="replace").strip():
             _log_line(text, device)
 
 
-async def _read_line(process: Process) -> bytes:
-    if process.stdout is None:
-        raise RuntimeError("a replica's output is always a pipe")
+async def _read_line(output: StreamReader) -> bytes:
     try:
-        return await process.stdout.readline()
+        return await output.readline()
     except ValueError:
         return b"(a line that is too long to repeat)"
 
