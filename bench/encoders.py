@@ -17,8 +17,8 @@ from embedsvc.config import EngineSettings
 from embedsvc.engine.choice import EncoderChoice, batch_limits, build
 from embedsvc.engine.encoder import Encoder, LanedEncoder, normalized
 from embedsvc.engine.schedule import LEAST_SHARE
-from embedsvc.engine.tokenizer import ModelTokenizer, Tokenized, load_tokenizer
-from embedsvc.types import TokenSequence, Truncation
+from embedsvc.engine.tokenizer import Asked, ModelTokenizer, Tokenized, load_tokenizer
+from embedsvc.types import TokenSequence
 
 SENTENCES_A_BATCH = 32
 """Of sentence-transformers: its own default."""
@@ -101,7 +101,7 @@ def _compute(
 
 
 def _tokenize(tokenizer: ModelTokenizer, texts: Sequence[str]) -> list[TokenSequence]:
-    tokenized = tokenizer.encode([(f"text {at}", text) for at, text in enumerate(texts)], "", Truncation.END)
+    [tokenized] = tokenizer.encode([Asked(texts, "text {}".format)])
     return [text.ids for text in tokenized if isinstance(text, Tokenized)]
 
 

@@ -2,20 +2,18 @@
 
 import time
 from collections.abc import Mapping
-from functools import partial
 
 import numpy as np
 
 from embedsvc import validate
 from embedsvc.config import LimitSettings
-from embedsvc.engine import openai_tokens
-from embedsvc.engine.catalog import OPENAI_NAMES
 from embedsvc.engine.encoder import normalized
 from embedsvc.engine.engine import Engine
 from embedsvc.engine.served import ServedModel
 from embedsvc.engine.tokenizer import Tokenized
 from embedsvc.errors import EmbedsvcError
 from embedsvc.metrics import Metrics
+from embedsvc.preparer import Preparer
 from embedsvc.types import Caller, Embeddings, EmbedRequest, TextOrIds, Timings, Vectors
 
 
@@ -26,6 +24,7 @@ class Embedder:
         self._engine = engine
         self._limits = limits
         self._metrics = metrics
+        self._preparer = Preparer(engine.threads, limits)
 
     async def embed(self, request: EmbedRequest, caller: Caller) -> Embeddings:
         """Compute the vectors of one request.
@@ -53,8 +52,7 @@ class Embedder:
         self, request: EmbedRequest, model: ServedModel, dimensions: int, caller: Caller
     ) -> Embeddings:
         started = time.monotonic()
-        cost = sum(map(len, request.inputs))
-        prepared = await self._engine.offload.run(partial(self._prepare, request, model), cost)
+        prepared = await self._preparer.prepare(request, model)
         took = time.monotonic() - started
         errors = {at: item for at, item in enumerate(prepared) if isinstance(item, EmbedsvcError)}
         if errors and not request.allow_partial:
@@ -70,34 +68,6 @@ class Embedder:
             errors=errors,
             timings=Timings(took, computed.queued, computed.inferred),
         )
-
-    def _prepare(self, request: EmbedRequest, model: ServedModel) -> list[Tokenized | EmbedsvcError]:
-        """Check and tokenize every input. Blocking."""
-        checked = [self._check(at, item, request) for at, item in enumerate(request.inputs)]
-        good = [
-            (request.name_of(at), item)
-            for at, item in enumerate(checked)
-            if not isinstance(item, EmbedsvcError)
-        ]
-        tokenized = iter(
-            model.tokenizer.encode(
-                good,
-                model.card.files.prompts.get(request.input_type, ""),
-                request.truncation or self._limits.truncation,
-            )
-        )
-        return [item if isinstance(item, EmbedsvcError) else next(tokenized) for item in checked]
-
-    def _check(self, index: int, item: TextOrIds, request: EmbedRequest) -> TextOrIds | EmbedsvcError:
-        name = request.name_of(index)
-        fault = validate.find_fault(item, self._limits, name)
-        if fault or isinstance(item, str) or request.model not in OPENAI_NAMES:
-            return fault or item
-        try:
-            text = openai_tokens.decode(item, name)
-        except EmbedsvcError as error:
-            return error
-        return validate.find_fault(text, self._limits, name) or text
 
     def _count(self, embeddings: Embeddings) -> None:
         texts = len(embeddings.tokens) - len(embeddings.errors)

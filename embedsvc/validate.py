@@ -21,32 +21,27 @@ def check_count(inputs: Sized, limits: LimitSettings, param: str) -> None:
         )
 
 
-def find_fault(item: TextOrIds, limits: LimitSettings, param: str) -> InvalidRequestError | None:
-    """Return what is wrong with one input, or None.
+def find_fault(item: TextOrIds, limits: LimitSettings) -> str | None:
+    """Return what one input must or must not be, to be said after its name; None where nothing is wrong.
 
     Token ids are only checked for being there: which of them exist, the vocabulary knows.
     """
     if isinstance(item, str):
-        return _find_text_fault(item, limits, param)
+        return _find_text_fault(item, limits)
     if not item:
-        return InvalidRequestError(f"{param} must not be an empty list of token ids", param=param)
+        return "must not be an empty list of token ids"
     if len(item) > limits.max_text_chars:
-        return InvalidRequestError(
-            f"{param} must be {limits.max_text_chars} token ids at most; got {len(item)}", param=param
-        )
+        return f"must be {limits.max_text_chars} token ids at most; got {len(item)}"
     return None
 
 
-def _find_text_fault(text: str, limits: LimitSettings, param: str) -> InvalidRequestError | None:
+def _find_text_fault(text: str, limits: LimitSettings) -> str | None:
     if not text:
-        return InvalidRequestError(f"{param} must not be an empty string", param=param)
+        return "must not be an empty string"
     if len(text) > limits.max_text_chars:
-        return InvalidRequestError(
-            f"{param} must be {limits.max_text_chars} characters at most; got {len(text)}",
-            param=param,
-        )
+        return f"must be {limits.max_text_chars} characters at most; got {len(text)}"
     if "\x00" in text:
-        return InvalidRequestError(f"{param} must not contain the character U+0000", param=param)
+        return "must not contain the character U+0000"
     return None
 
 

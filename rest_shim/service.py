@@ -1,5 +1,6 @@
 """The servicer that Envoy transcodes: OpenAI's API over the same embedder as gRPC's."""
 
+import asyncio
 import time
 from functools import partial
 
@@ -63,8 +64,9 @@ class OpenAIService:
     async def _read(self, message: pb.CreateEmbeddingRequest) -> EmbedRequest:
         """Read a request; one that is large, off the event loop."""
         read = partial(requests.decode, message, self._settings.limits)
-        size = message.ByteSize()
-        return read() if size <= LARGE_BYTES else await self._engine.offload.run(read, size)
+        if message.ByteSize() <= LARGE_BYTES:
+            return read()
+        return await asyncio.get_running_loop().run_in_executor(self._engine.threads, read)
 
     async def list_models(self, _request: pb.ListOpenAIModelsRequest, _context: Context) -> HttpBody:
         """`GET /v1/models`."""

@@ -12,7 +12,6 @@ from embedsvc.config import Settings
 from embedsvc.engine import fake
 from embedsvc.engine.admission import Admission
 from embedsvc.engine.devices import Devices, find_devices
-from embedsvc.engine.offload import Offload
 from embedsvc.engine.served import ServedModel, open_model
 from embedsvc.engine.sharing import Sharing
 from embedsvc.engine.source import open_source
@@ -32,7 +31,7 @@ class Engine:
         settings: Which, and how.
         metrics: Where they are counted.
         devices: What the machine has.
-        offload: Where texts are tokenized.
+        threads: Where texts are tokenized.
         sharing: How replicas are shared with other processes; None: they are not.
 
     Attributes:
@@ -40,7 +39,7 @@ class Engine:
         names: Models by every name that they answer to.
         admission: The bound on what waits, over all models.
         gpu_name: The first GPU; None where there is none.
-        offload: Where blocking work is done.
+        threads: Where blocking work is done.
     """
 
     def __init__(
@@ -48,14 +47,14 @@ class Engine:
         settings: Settings,
         metrics: Metrics,
         devices: Devices,
-        offload: Offload,
+        threads: ThreadPoolExecutor,
         sharing: Sharing | None = None,
     ) -> None:
         self.models: Mapping[str, ServedModel] = {}
         self.names: Mapping[str, ServedModel] = {}
         self.admission = Admission(settings.engine.queue_tokens)
         self.gpu_name = devices.gpu_name
-        self.offload = offload
+        self.threads = threads
         self._settings = settings
         self._metrics = metrics
         self._devices = devices
@@ -156,7 +155,7 @@ async def open_engine(
     """
     devices = sharing.devices if sharing else await devices_for(settings)
     with ThreadPoolExecutor(settings.engine.tokenizer_threads, thread_name_prefix="tokenizer") as threads:
-        engine = Engine(settings, metrics, devices, Offload(threads), sharing)
+        engine = Engine(settings, metrics, devices, threads, sharing)
         metrics.admitted_tokens.set_function(lambda: engine.admission.held)
         for device in devices.names:
             metrics.gpu_memory.labels(device).set_function(partial(engine.gpu_memory, device))

@@ -4,66 +4,58 @@ import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Generic, TypeAlias, TypeVar
+from functools import partial
+from typing import Generic, TypeVar
 
+Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 LARGE = 4096
-"""Work that costs more goes by itself, so that nobody waits for it."""
-
-
-_Land: TypeAlias = "Callable[[Sequence[_Work[Any]], Sequence[Any]], None]"
+"""Items that cost more go by themselves, so that nobody waits for them."""
 
 
 @dataclass(slots=True)
-class _Work(Generic[Result]):
-    call: Callable[[], Result]
+class _Work(Generic[Item, Result]):
+    item: Item
     future: asyncio.Future[Result]
 
-    def run(self) -> Result | BaseException:
-        """Blocking."""
-        try:
-            return self.call()
-        except Exception as error:  # noqa: BLE001 - who asked for it is told
-            return error
-        except BaseException as error:  # noqa: BLE001 - so that of a Rust library in a panic is caught, too
-            failure = RuntimeError(repr(error))
-            failure.__cause__ = error
-            return failure
-
-    def resolve(self, outcome: Result | BaseException) -> None:
+    def resolve(self, outcome: Result | Exception) -> None:
         if self.future.done():  # whoever asked has gone
             return
-        if isinstance(outcome, BaseException):
+        if isinstance(outcome, Exception):
             self.future.set_exception(outcome)
         else:
             self.future.set_result(outcome)
 
 
-class Offload:
-    """Runs calls in threads; small ones that come while others are under way go in one hop after them.
+class Offload(Generic[Item, Result]):
+    """One kind of work, in threads: small items that come while others are under way share the next hop.
 
     Args:
         threads: Where.
+        work: Does it: a result for each item. Items that it fails on together are tried one by one.
     """
 
-    def __init__(self, threads: ThreadPoolExecutor) -> None:
+    def __init__(
+        self, threads: ThreadPoolExecutor, work: Callable[[Sequence[Item]], Sequence[Result]]
+    ) -> None:
         self._threads = threads
-        self._waiting: list[_Work[Any]] = []
+        self._work = work
+        self._waiting: list[_Work[Item, Result]] = []
         self._cost = 0  # of what waits
-        self._hops = 0  # of small work, under way or about to be
+        self._hops = 0  # of small items, under way or about to be
 
-    async def run(self, call: Callable[[], Result], cost: int) -> Result:
-        """Run a call in a thread; raises what it raises.
+    async def run(self, item: Item, cost: int) -> Result:
+        """Do the work on an item; raises what the work does.
 
         Args:
-            call: What to run.
+            item: What to work on.
             cost: Characters that it is about.
         """
         loop = asyncio.get_running_loop()
-        work = _Work(call, loop.create_future())
+        work = _Work(item, loop.create_future())
         if cost > LARGE:
-            self._threads.submit(_run, [work], loop, _resolve)
+            self._start([work], loop, partial(_resolve, [work]))
         else:
             self._waiting.append(work)
             self._cost += cost
@@ -80,21 +72,38 @@ class Offload:
         """Start all that waits; there is room for it in `_hops`."""
         works, self._waiting, self._cost = self._waiting, [], 0
         if works:
-            self._threads.submit(_run, works, loop, self._land)
+            self._start(works, loop, partial(self._land, works))
         else:
             self._hops -= 1
 
-    def _land(self, works: Sequence[_Work[Any]], outcomes: Sequence[Any]) -> None:
+    def _land(self, works: Sequence[_Work[Item, Result]], outcomes: Sequence[Result | Exception]) -> None:
         _resolve(works, outcomes)
         self._hop(asyncio.get_running_loop())
 
+    def _start(
+        self,
+        works: Sequence[_Work[Item, Result]],
+        loop: asyncio.AbstractEventLoop,
+        land: Callable[[Sequence[Result | Exception]], None],
+    ) -> None:
+        # Without an asyncio future around it, which would cost a turn of the loop more.
+        items = [work.item for work in works]
+        self._threads.submit(lambda: loop.call_soon_threadsafe(land, self._do(items)))
 
-def _run(works: Sequence[_Work[Any]], loop: asyncio.AbstractEventLoop, land: _Land) -> None:
-    """Blocking. Without an asyncio future around it, that would cost a turn of the loop more."""
-    outcomes = [work.run() for work in works]
-    loop.call_soon_threadsafe(land, works, outcomes)
+    def _do(self, items: Sequence[Item]) -> Sequence[Result | Exception]:
+        """Blocking."""
+        try:
+            return self._work(items)
+        except BaseException as error:  # noqa: BLE001 - that of a Rust library in a panic is no Exception
+            if len(items) > 1:
+                return [self._do([item])[0] for item in items]
+            if isinstance(error, Exception):
+                return [error]
+            failure = RuntimeError(repr(error))
+            failure.__cause__ = error
+            return [failure]
 
 
-def _resolve(works: Sequence[_Work[Any]], outcomes: Sequence[Any]) -> None:
+def _resolve(works: Sequence[_Work[Item, Result]], outcomes: Sequence[Result | Exception]) -> None:
     for work, outcome in zip(works, outcomes, strict=True):
         work.resolve(outcome)

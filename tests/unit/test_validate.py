@@ -23,7 +23,7 @@ def test_a_count_out_of_the_limits_names_the_field_and_the_limit(count, message)
 
 @pytest.mark.parametrize("item", ["a", " ", "12345", "東京🦊é!", "\ud800", [0], [7] * 5, (1, 2)])
 def test_a_good_input_has_no_fault(item):
-    assert validate.find_fault(item, LIMITS, "inputs[0]") is None
+    assert validate.find_fault(item, LIMITS) is None
 
 
 @pytest.mark.parametrize(
@@ -36,10 +36,8 @@ def test_a_good_input_has_no_fault(item):
         ([], "must not be an empty list of token ids"),
     ],
 )
-def test_a_bad_input_is_returned_with_its_name(item, message):
-    fault = validate.find_fault(item, LIMITS, "inputs[7]")
-    assert isinstance(fault, InvalidRequestError)
-    assert (fault.message, fault.param) == (f"inputs[7] {message}", "inputs[7]")
+def test_what_is_wrong_with_a_bad_input_is_returned(item, message):
+    assert validate.find_fault(item, LIMITS) == message
 
 
 @pytest.mark.parametrize("wanted", [None, 384])
@@ -69,5 +67,4 @@ def test_dimensions_that_the_model_does_not_have_are_refused(wanted, allowed):
 
 
 def test_token_ids_have_the_limit_of_characters():
-    fault = validate.find_fault([7] * 6, LIMITS, "inputs[0]")
-    assert fault.message == "inputs[0] must be 5 token ids at most; got 6"
+    assert validate.find_fault([7] * 6, LIMITS) == "must be 5 token ids at most; got 6"

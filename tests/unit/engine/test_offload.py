@@ -27,87 +27,109 @@ def threads():
         yield running
 
 
+def double(items):
+    return [2 * item for item in items]
+
+
 async def test_what_comes_at_once_goes_in_one_hop_and_everyone_gets_his_own(threads):
-    offload = Offload(threads)
-    results = await asyncio.gather(*(offload.run(lambda it=number: 2 * it, 10) for number in range(20)))
+    offload = Offload(threads, double)
+    results = await asyncio.gather(*(offload.run(number, 10) for number in range(20)))
     assert results == list(range(0, 40, 2))
     assert threads.hops == 1
 
 
-async def held(offload, over):
-    """Small work that is under way until the event is set."""
-    task = asyncio.create_task(offload.run(lambda: over.wait(SECONDS), 1))
-    for _ in range(3):
-        await asyncio.sleep(0)
-    return task
+class Gate:
+    """Work of which the item `HELD` takes until the gate is open; other items are what they were.
+
+    Attributes:
+        hops: What came together.
+    """
+
+    HELD = -1
+
+    def __init__(self):
+        self.hops, self._open, self._held = [], threading.Event(), threading.Event()
+
+    def __call__(self, items):
+        self.hops.append(items)
+        if self.HELD in items:
+            self._held.set()
+            assert self._open.wait(SECONDS)
+        return items
+
+    def open(self):
+        self._open.set()
+
+    async def held(self):
+        assert await asyncio.to_thread(self._held.wait, SECONDS)
 
 
 async def test_what_comes_while_a_hop_is_under_way_goes_in_the_next_one(threads):
-    offload, over = Offload(threads), threading.Event()
-    first = await held(offload, over)
-    others = [asyncio.create_task(offload.run(lambda it=number: it, 10)) for number in range(20)]
-    for _ in range(3):
-        await asyncio.sleep(0)
-    assert threads.hops == 1
-    over.set()
+    gate = Gate()
+    offload = Offload(threads, gate)
+    first = asyncio.create_task(offload.run(gate.HELD, 1))
+    await gate.held()
+    others = [asyncio.create_task(offload.run(number, 10)) for number in range(20)]
+    await asyncio.sleep(0)
+    gate.open()
     assert await asyncio.wait_for(asyncio.gather(*others), SECONDS) == list(range(20))
-    assert await first
-    assert threads.hops == 2
+    assert await first == gate.HELD
+    assert gate.hops == [[gate.HELD], list(range(20))]
 
 
 async def test_what_is_worth_a_hop_of_its_own_does_not_wait_for_another(threads):
-    offload, over = Offload(threads), threading.Event()
-    first = await held(offload, over)
-    others = [offload.run(lambda it=number: it, LARGE) for number in range(2)]
+    gate = Gate()
+    offload = Offload(threads, gate)
+    first = asyncio.create_task(offload.run(gate.HELD, 1))
+    await gate.held()
+    others = [offload.run(number, LARGE) for number in range(2)]
     assert await asyncio.wait_for(asyncio.gather(*others), SECONDS) == [0, 1]
     assert not first.done()
-    over.set()
-    assert await first
+    gate.open()
+    assert await first == gate.HELD
 
 
 async def test_work_is_done_in_another_thread(threads):
-    thread = await Offload(threads).run(threading.current_thread, 1)
+    thread = await Offload(threads, lambda items: [threading.current_thread()]).run(None, 1)
     assert thread is not threading.main_thread()
 
 
 async def test_large_work_goes_by_itself_and_nobody_waits_for_it(threads):
-    offload, over = Offload(threads), threading.Event()
-    large = asyncio.create_task(offload.run(lambda: over.wait(SECONDS), LARGE + 1))
-    await asyncio.sleep(0)
-    assert await asyncio.wait_for(offload.run(lambda: 7, 1), SECONDS) == 7
+    gate = Gate()
+    offload = Offload(threads, gate)
+    large = asyncio.create_task(offload.run(gate.HELD, LARGE + 1))
+    await gate.held()
+    assert await asyncio.wait_for(offload.run(7, 1), SECONDS) == 7
     assert not large.done()
-    over.set()
-    assert await large
+    gate.open()
+    assert await large == gate.HELD
 
 
-async def test_an_error_is_its_own_caller_s(threads):
-    offload = Offload(threads)
-    bad, good = await asyncio.gather(
-        offload.run(lambda: 1 / 0, 1), offload.run(lambda: 7, 1), return_exceptions=True
-    )
-    assert isinstance(bad, ZeroDivisionError)
-    assert good == 7
+class PanicError(BaseException):
+    """As pyo3's."""
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [(ZeroDivisionError("0"), ZeroDivisionError), (PanicError("out of bounds"), RuntimeError)],
+)
+async def test_an_error_is_its_own_caller_s_even_that_of_a_library_in_a_panic(threads, error, told):
+    def work(items):
+        if 0 in items:
+            raise error
+        return items
+
+    offload = Offload(threads, work)
+    asked = [offload.run(number, 1) for number in (1, 0, 2)]
+    first, bad, last = await asyncio.wait_for(asyncio.gather(*asked, return_exceptions=True), SECONDS)
+    assert (first, last) == (1, 2)
+    assert isinstance(bad, told)
 
 
 async def test_who_leaves_takes_nothing_from_the_others(threads):
-    offload = Offload(threads)
-    gone = asyncio.create_task(offload.run(lambda: 1, 1))
-    stays = asyncio.create_task(offload.run(lambda: 2, 1))
+    offload = Offload(threads, double)
+    gone = asyncio.create_task(offload.run(1, 1))
+    stays = asyncio.create_task(offload.run(2, 1))
     await asyncio.sleep(0)
     gone.cancel()
-    assert await stays == 2
-
-
-async def test_a_panic_of_a_library_is_an_error_and_leaves_nobody_waiting(threads):
-    class PanicError(BaseException):
-        """As pyo3's."""
-
-    def panic():
-        raise PanicError("index out of bounds")
-
-    offload = Offload(threads)
-    bad, good = await asyncio.wait_for(
-        asyncio.gather(offload.run(panic, 1), offload.run(lambda: 7, 1), return_exceptions=True), SECONDS
-    )
-    assert isinstance(bad, RuntimeError)
-    assert good == 7
+    assert await stays == 4

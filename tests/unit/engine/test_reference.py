@@ -12,8 +12,7 @@ from embedsvc.config import ModelSettings
 from embedsvc.engine.encoder import normalized
 from embedsvc.engine.files import ModelFiles, find
 from embedsvc.engine.reference import ReferenceEncoder
-from embedsvc.engine.tokenizer import ModelTokenizer, load_tokenizer
-from embedsvc.types import Truncation
+from embedsvc.engine.tokenizer import Asked, ModelTokenizer, load_tokenizer
 
 PROMPTS = {"query": "find: ", "document": "keep: "}
 MODELS = [
@@ -41,8 +40,7 @@ class Parts:
         return cls(files, tokenizer, ReferenceEncoder(files.folder, "cpu"))
 
     def embed(self, texts, input_type=""):
-        named = [(str(at), text) for at, text in enumerate(texts)]
-        tokenized = self.tokenizer.encode(named, self.files.prompts.get(input_type, ""), Truncation.END)
+        [tokenized] = self.tokenizer.encode([Asked(texts, str, self.files.prompts.get(input_type, ""))])
         vectors = self.encoder.encode([item.ids for item in tokenized])
         return normalized(vectors) if self.files.normalized else vectors
 

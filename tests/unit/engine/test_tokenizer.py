@@ -7,7 +7,7 @@ from tiny_models import MINILM
 from tokenizers import AddedToken
 
 from embedsvc.engine import fake
-from embedsvc.engine.tokenizer import ModelTokenizer, Tokenized, load_tokenizer
+from embedsvc.engine.tokenizer import Asked, ModelTokenizer, Tokenized, load_tokenizer
 from embedsvc.errors import ContextLengthExceededError, InvalidRequestError
 from embedsvc.types import Truncation
 
@@ -40,7 +40,7 @@ def bytewise():
 
 
 def one(tokenizer, item, prompt="", truncation=Truncation.END):
-    [tokenized] = tokenizer.encode([("inputs[0]", item)], prompt, truncation)
+    [[tokenized]] = tokenizer.encode([Asked([item], "inputs[{}]".format, prompt, truncation)])
     return tokenized
 
 
@@ -62,7 +62,7 @@ def test_minilm_s_ids_are_those_of_sentence_transformers(minilm, reference, text
 def test_a_whole_batch_agrees_in_its_order(minilm, reference):
     features = reference.preprocess(TEXTS)
     rows = zip(features["input_ids"].tolist(), features["attention_mask"].sum(dim=1).tolist(), strict=True)
-    tokenized = minilm.encode([(str(at), text) for at, text in enumerate(TEXTS)], "", Truncation.END)
+    [tokenized] = minilm.encode([Asked(TEXTS, str)])
     assert [item.ids for item in tokenized] == [row[:length] for row, length in rows]
 
 
@@ -218,16 +218,32 @@ def test_an_id_outside_the_vocabulary_is_named(bytewise, bad):
 
 
 def test_good_and_bad_inputs_keep_their_places(bytewise):
-    named = [("a", "x"), ("b", [999]), ("c", [5]), ("d", "far too long"), ("e", "y")]
-    first, outside, ids, long, last = bytewise.encode(named, "", Truncation.NONE)
+    refused = InvalidRequestError("not even looked at")
+    inputs = ["x", [999], [5], refused, "far too long", "y"]
+    [[first, outside, ids, known, long, last]] = bytewise.encode([Asked(inputs, str, "", Truncation.NONE)])
     assert first.ids == ready(ids_of("x"))
-    assert (outside.param, long.param) == ("b", "d")
+    assert (outside.param, long.param) == ("1", "4")
+    assert known is refused
     assert ids.ids == [0, 5, 1]
     assert last.ids == ready(ids_of("y"))
 
 
+def test_requests_that_are_tokenized_together_are_what_they_are_alone(bytewise):
+    asked = [
+        Asked(["x", "far too long"], str, "q", Truncation.START),
+        Asked([], str),
+        Asked(["far too long", [5]], str, "", Truncation.NONE),
+        Asked(["far too long"], str),
+    ]
+    together = bytewise.encode(asked)
+    for found, [alone] in zip(together, (bytewise.encode([one]) for one in asked), strict=True):
+        assert list(map(repr, found)) == list(map(repr, alone))
+    assert together[0][0].ids == ready(ids_of("qx"))
+
+
 def test_nothing_to_tokenize_is_nothing(bytewise):
-    assert bytewise.encode([], "q: ", Truncation.END) == []
+    assert bytewise.encode([Asked([], str, "q: ")]) == [[]]
+    assert bytewise.encode([]) == []
 
 
 def test_padding_and_truncation_in_the_model_s_files_are_not_ours(minilm):

@@ -1,0 +1,72 @@
+"""preparer: inputs are checked and tokenized, those of a large request some at a time."""
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from embedsvc.config import LimitSettings
+from embedsvc.engine import fake
+from embedsvc.engine.tokenizer import ModelTokenizer
+from embedsvc.preparer import PART, Preparer, _cut
+from embedsvc.types import EmbedRequest, InputType, Truncation
+
+LIMITS = LimitSettings(max_text_chars=PART)
+
+
+@pytest.fixture
+def preparer():
+    with ThreadPoolExecutor(2) as threads:
+        yield Preparer(threads, LIMITS)
+
+
+def model(name, max_tokens=20, **prompts):
+    files = SimpleNamespace(prompts=prompts)
+    return SimpleNamespace(
+        tokenizer=ModelTokenizer(fake.tokenizer(), name, max_tokens), card=SimpleNamespace(files=files)
+    )
+
+
+def ids(prepared):
+    return [list(item.ids) for item in prepared]
+
+
+def bytes_of(text):
+    return fake.tokenizer().encode(text).ids
+
+
+async def test_requests_of_several_models_that_come_together_are_each_its_own(preparer):
+    one, other = model("one"), model("other", query="q: ")
+    texts = ["a", "b"]
+    asked = [
+        preparer.prepare(EmbedRequest(texts), one),
+        preparer.prepare(EmbedRequest(texts, input_type=InputType.QUERY), other),
+        preparer.prepare(EmbedRequest(["far too long for it" * 9], truncation=Truncation.NONE), one),
+    ]
+    first, second, [refused] = await asyncio.gather(*asked)
+    assert ids(first) == [bytes_of("a"), bytes_of("b")]
+    assert ids(second) == [bytes_of("q: a"), bytes_of("q: b")]
+    assert refused.param == "inputs[0]"
+
+
+async def test_a_request_of_many_parts_keeps_its_order_and_its_names(preparer):
+    texts = [f"{at:06}" for at in range(PART)]
+    texts[-2] = ""
+    prepared = await preparer.prepare(EmbedRequest(texts), model("m"))
+    bad = prepared.pop(-2)
+    assert (bad.message, bad.param) == (
+        f"inputs[{PART - 2}] must not be an empty string",
+        f"inputs[{PART - 2}]",
+    )
+    assert ids(prepared) == [bytes_of(text) for text in texts if text]
+
+
+@given(st.lists(st.sampled_from([0, 1, 5000, PART, PART + 1]), min_size=1, max_size=12))
+def test_parts_are_all_inputs_in_their_order_and_small_unless_one_input_is_not(lengths):
+    inputs = ["x" * length for length in lengths]
+    parts = [inputs[at] for at in _cut(inputs)]
+    assert [item for part in parts for item in part] == inputs
+    assert all(part and (len(part) == 1 or sum(map(len, part)) <= PART) for part in parts)
