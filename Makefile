@@ -45,7 +45,7 @@ bench: .venv/.bench proto ## measure, beside other ways to serve the same model;
 	@$(MAKE) --no-print-directory --keep-going $(PEERS:%=.venv-peers/%/.stamp) || true # what is missing is named as not run
 	@$(BIN)/python bench/run.py $(if $(QUICK),--quick)
 
-bench-endure: .venv/.bench proto ## kill and stop replicas under load; watch memory over 100,000 requests
+bench-endure: .venv/.bench proto ## hurt replicas under load; watch memory over 100,000 requests
 	@$(BIN)/python bench/endure.py
 
 bench-gpu: ## measure on a GPU, correctness first; with .venv where there is one, else with PYTHON and its torch

@@ -1,4 +1,4 @@
-"""What the service endures: replicas that are killed and that hang under load, and many requests.
+"""What the service endures: replicas that are hurt under load, and many requests.
 
 `make bench-endure` runs it; README.md says how to read what it prints.
 """
@@ -7,17 +7,18 @@ import argparse
 import asyncio
 import json
 import os
-import signal
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+import faulty
 import psutil
 from endured import AFTER, BEFORE, Calls, Fault, Memory, growth, summarize
+from hurt import FAILING, FAULTS, LASTING, failing, replica_of
 from lengths import SHORTEST, endless
 from model import share_model
 from over_grpc import open_channel, unary
@@ -33,7 +34,18 @@ CALLERS = 16
 LENGTHS = range(SHORTEST, 41)
 """Tokens of a text."""
 
-SIGNALS = {"killed": signal.SIGKILL, "hangs": signal.SIGSTOP}
+DEADLINE = 6.0
+"""Seconds that a call has while a replica is hurt."""
+
+LATE = 0.25
+"""Seconds after its deadline by which a call must have ended: all share two cores with the server."""
+
+PAUSE = 0.05
+"""Seconds that a caller waits after a call that failed, as callers do."""
+
+LASTS = 3.0
+"""Seconds of a fault that has a duration."""
+
 SAMPLES = 20
 
 
@@ -49,10 +61,19 @@ class Load:
     async def call(self, caller: int) -> None:
         """Embed the next text."""
         try:
-            await self.way(caller, [next(self.texts)])
+            await self._embed(caller)
         except FAILURES as error:
             self.calls.errors.append(name_failure(error))
-        self.calls.ended.append(time.perf_counter())
+            await asyncio.sleep(PAUSE)
+        else:
+            self.calls.ended.append(time.perf_counter())
+
+    async def _embed(self, caller: int) -> None:
+        begin = time.perf_counter()
+        try:
+            await self.way(caller, [next(self.texts)])
+        finally:
+            self.calls.seconds.append(time.perf_counter() - begin)
 
     async def call_until_over(self, caller: int) -> None:
         """Embed one text after the other."""
@@ -61,7 +82,7 @@ class Load:
 
 
 def main() -> int:
-    """Measure, show and keep; return 1 if a call failed or throughput did not return."""
+    """Measure, show and keep; return 1 if the service did not endure."""
     options = _parse()
     console = Console()
     with tempfile.TemporaryDirectory() as folder:
@@ -72,7 +93,13 @@ def main() -> int:
     figures = {"faults": list(map(asdict, faults)), "memory": list(map(asdict, memory))}
     path.write_text(json.dumps({"conditions": describe(), "requests": options.requests, **figures}, indent=1))
     console.print(path, soft_wrap=True)
-    return int(any(fault.errors or fault.back_seconds is None for fault in faults))
+    return int(not all(map(_endured, faults)))
+
+
+def _endured(fault: Fault) -> bool:
+    """Whether throughput returned, no call ended after its deadline, and none failed that need not."""
+    good = fault.fault in LASTING or not fault.errors
+    return good and fault.back_seconds is not None and fault.slowest_seconds <= DEADLINE + LATE
 
 
 def _parse() -> argparse.Namespace:
@@ -86,39 +113,48 @@ async def _run(folder: Path, requests: int) -> tuple[list[Fault], list[Memory]]:
     texts = _texts(open_supply(model / "tokenizer.json").passages)
     with run_service(folder / "service", "auto", model) as service:
         service.wait()
-        async with _calling(service) as way:
-            memory = await _many(service, way, texts, requests)
-            faults = [await _hurt(service, Load(way, texts), name) for name in SIGNALS]
-    return faults, memory
+        async with open_channel(service) as channel:
+            memory = await _many(service, unary(channel, service), texts, requests)
+            way = unary(channel, service, DEADLINE)
+            faults = [await _hurt(Load(way, texts), name, hurt(service)) for name, hurt in FAULTS.items()]
+    return [*faults, await _fail_all(folder, model, texts)], memory
 
 
-@asynccontextmanager
-async def _calling(service: Service) -> AsyncIterator[Way]:
-    async with open_channel(service) as channel:
-        yield unary(channel, service)
+async def _fail_all(folder: Path, model: Path, texts: Iterator[str]) -> Fault:
+    """Have an encoder fail every batch: one that can be told to."""
+    file = folder / "fault"
+    os.environ |= {faulty.FAULT: str(file), "PYTHONPATH": str(Path(__file__).parent)}
+    command = (sys.executable, "-c", "from faulty import serve; serve()")
+    with run_service(folder / "faulty", "auto", model, command) as service:
+        service.wait()
+        async with open_channel(service) as channel:
+            return await _hurt(Load(unary(channel, service, DEADLINE), texts), FAILING, failing(file))
 
 
 def _texts(passages: Passages) -> Iterator[str]:
     return (passages.cut(length).text for length in endless(LENGTHS, seed=0))
 
 
-async def _hurt(service: Service, load: Load, name: str) -> Fault:
+async def _hurt(load: Load, name: str, hurt: AbstractContextManager[None]) -> Fault:
     """Hurt the replica under load."""
     async with asyncio.TaskGroup() as callers:
         for caller in range(CALLERS):
             callers.create_task(load.call_until_over(caller))
         await asyncio.sleep(BEFORE)
-        moment = time.perf_counter()
-        os.kill(_replica(service).pid, SIGNALS[name])
+        begin = time.perf_counter()
+        with hurt:
+            if name in LASTING:
+                await asyncio.sleep(LASTS)
+            end = time.perf_counter()
         await asyncio.sleep(AFTER)
         load.over = True
-    return summarize(name, load.calls, moment)
+    return summarize(name, load.calls, begin, end)
 
 
 async def _many(service: Service, way: Way, texts: Iterator[str], requests: int) -> list[Memory]:
     """Send many requests; watch what the processes hold."""
     load, held = Load(way, texts), {"server": [], "replica": []}
-    processes = {"server": psutil.Process(service.server.process.pid), "replica": _replica(service)}
+    processes = {"server": psutil.Process(service.server.process.pid), "replica": replica_of(service)}
     for _ in track(range(SAMPLES), "requests of random lengths"):
         left = iter(range(requests // SAMPLES))
         async with asyncio.TaskGroup() as callers:
@@ -136,24 +172,29 @@ async def _call_while(load: Load, caller: int, left: Iterator[int]) -> None:
         await load.call(caller)
 
 
-def _replica(service: Service) -> psutil.Process:
-    children = psutil.Process(service.server.process.pid).children(recursive=True)
-    return next(child for child in children if "embedsvc.engine.worker" in child.cmdline())
-
-
 def _fault_table(faults: Sequence[Fault]) -> Table:
     table = Table(title=f"a replica under {CALLERS} callers")
-    for heading in ("fault", "calls", "errors", "calls/s before", "back after s", "longest silence s"):
+    headings = (
+        "fault",
+        "calls",
+        "errors",
+        "calls/s before",
+        "back after s",
+        "longest silence s",
+        "slowest call s",
+    )
+    for heading in headings:
         table.add_column(heading)
     for fault in faults:
         back = "never" if fault.back_seconds is None else f"{fault.back_seconds:.1f}"
         table.add_row(
             fault.fault,
             str(fault.calls),
-            str(len(fault.errors)),
+            ", ".join(f"{count} {name}" for name, count in fault.errors.items()) or "none",
             f"{fault.before:.0f}",
             back,
-            f"{fault.longest_seconds:.2f}",
+            f"{fault.silence_seconds:.2f}",
+            f"{fault.slowest_seconds:.2f}",
         )
     return table
 

@@ -1,6 +1,8 @@
 """What is seen of a fault under load, and of memory in the course of many requests."""
 
-from collections.abc import Sequence
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from statistics import median
@@ -17,9 +19,10 @@ BACK = 0.8
 
 @dataclass(slots=True)
 class Calls:
-    """When calls ended, in order, and how those did that failed."""
+    """When good calls ended, in order; how long calls took, in seconds; and how those ended that failed."""
 
     ended: list[float] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
 
 
@@ -29,19 +32,21 @@ class Fault:
 
     Attributes:
         fault: What was done to the replica.
-        calls: How many ended.
-        errors: How they failed that did.
-        before: Calls a second before it; the median of slices.
-        back_seconds: From the fault until throughput had returned; None if it had not.
-        longest_seconds: The longest time in which no call ended.
+        calls: How many there were.
+        errors: How often they failed in which way.
+        before: Good calls a second before it; the median of slices.
+        back_seconds: From the end of the fault until throughput had returned; None if it had not.
+        silence_seconds: The longest time in which no call succeeded.
+        slowest_seconds: The longest that a call took.
     """
 
     fault: str
     calls: int
-    errors: Sequence[str]
+    errors: Mapping[str, int]
     before: float
     back_seconds: float | None
-    longest_seconds: float
+    silence_seconds: float
+    slowest_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +64,18 @@ class Memory:
     growth: float
 
 
-def summarize(name: str, calls: Calls, moment: float) -> Fault:
-    """See what a fault at a moment did."""
-    before = median(_rates(calls.ended, moment - BEFORE + 1, moment))
-    rates = _rates(calls.ended, moment, moment + AFTER)
-    gaps = [later - earlier for earlier, later in pairwise(calls.ended)]
-    return Fault(name, len(calls.ended), calls.errors, before, _back(rates, BACK * before), max(gaps))
+def summarize(name: str, calls: Calls, begin: float, end: float) -> Fault:
+    """See what a fault did that lasted from one time to another."""
+    before = median(_rates(calls.ended, begin - BEFORE + 1, begin))
+    return Fault(
+        fault=name,
+        calls=len(calls.seconds),
+        errors=Counter(calls.errors),
+        before=before,
+        back_seconds=_back(_rates(calls.ended, end, end + AFTER), BACK * before),
+        silence_seconds=max((later - earlier for earlier, later in pairwise(calls.ended)), default=math.inf),
+        slowest_seconds=max(calls.seconds),
+    )
 
 
 def _back(rates: Sequence[float], enough: float) -> float | None:

@@ -26,12 +26,12 @@ async def open_channel(service: Service) -> AsyncIterator[grpc.aio.Channel]:
         yield channel
 
 
-def unary(channel: grpc.aio.Channel, service: Service) -> Way:
-    """`Embed`."""
+def unary(channel: grpc.aio.Channel, service: Service, timeout: float = TIMEOUT_SECONDS) -> Way:
+    """`Embed`; with a deadline after so many seconds."""
     stub = EmbeddingServiceStub(channel)
 
     async def embed(_caller: int, texts: Sequence[str]) -> Vectors:
-        response = await stub.Embed(_request(texts), metadata=service.metadata, timeout=TIMEOUT_SECONDS)
+        response = await stub.Embed(_request(texts), metadata=service.metadata, timeout=timeout)
         return _read(response)
 
     return embed

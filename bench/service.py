@@ -53,15 +53,24 @@ class Service:
 
 
 @contextmanager
-def run_service(folder: Path, encoder: str, model: Path) -> Iterator[Service]:
-    """Run the service with an encoder and a model's folder, all else as it comes, until the context ends."""
+def run_service(
+    folder: Path, encoder: str, model: Path, command: Command = (BIN / "embedsvc", "serve")
+) -> Iterator[Service]:
+    """Run the service until the context ends.
+
+    Args:
+        folder: Where its state goes.
+        encoder: `engine.encoder`; all else is as it comes.
+        model: Where the model's files are.
+        command: What starts the server.
+    """
     folder.mkdir()
     api_key = _make_state(folder)
     ports = free_ports("server", "metrics", "edge", "admin")
     settings = _settings(folder, ports) | _model_settings(encoder, model)
     _render_edge(folder, settings)
     with (
-        running([BIN / "embedsvc", "serve"], folder / "server.log", settings) as server,
+        running(command, folder / "server.log", settings) as server,
         running(_envoy(folder), folder / "envoy.log", {}) as envoy,
     ):
         grpc, rest = f"127.0.0.1:{ports['server']}", f"http://127.0.0.1:{ports['edge']}"

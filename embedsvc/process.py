@@ -59,7 +59,11 @@ async def follow(process: Popen[bytes], limit: int = 1 << 16) -> Process:
     if process.stdout is None:
         output.feed_eof()
     else:
-        await loop.connect_read_pipe(lambda: _Output(output), process.stdout)
+        try:
+            await loop.connect_read_pipe(lambda: _Output(output), process.stdout)
+        except BaseException:
+            process.kill()  # nobody else knows of it yet
+            raise
     return Process(process, output, end)
 
 

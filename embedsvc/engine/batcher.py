@@ -22,6 +22,7 @@ from embedsvc.engine.replica import (
     ReplicaLostError,
 )
 from embedsvc.engine.schedule import Assignment, Scheduler
+from embedsvc.engine.wire import Room
 from embedsvc.errors import DeadlineExceededError, EmbedsvcError, InternalError, OverloadedError
 from embedsvc.metrics import EngineMetrics
 from embedsvc.types import Caller, TokenSequence
@@ -149,7 +150,7 @@ class Batcher:
         for ticket in batch.batch:
             if ticket.job.started is None:
                 ticket.job.started = now
-        encoding = batch.replica.encode([ticket.tokens for ticket in batch.batch], alone=batch.alone)
+        encoding = batch.replica.encode([ticket.tokens for ticket in batch.batch], batch.room)
         self._under_way.add(encoding)
         encoding.add_done_callback(partial(self._end, batch))
 
@@ -185,12 +186,14 @@ class Batcher:
             ticket.job.place(ticket.index, vector, now)
 
     def _retry_smaller(self, batch: Batch) -> None:
-        """After memory ran out: halves, down to a single text that is too much."""
+        """After memory ran out: halves, down to a single text that is too much with nothing beside it."""
         log.warning("memory ran out", device=batch.replica.device, tokens=batch.tokens)
-        if len(batch.batch) == 1:
-            self._fail(batch.batch, OverloadedError("the device is out of memory; try again later"))
-        else:
+        if len(batch.batch) > 1:
             self._scheduler.shrink(batch)
+        elif batch.room is not Room.EXCLUSIVE:
+            self._scheduler.set_apart(batch)
+        else:
+            self._fail(batch.batch, OverloadedError("the device is out of memory; try again later"))
 
     def _isolate(self, batch: Batch, error: BatchFailedError) -> None:
         """After a batch failed: halves, until the text that fails is alone."""
@@ -203,7 +206,8 @@ class Batcher:
     def _fail_over(self, batch: Batch, error: ReplicaLostError) -> None:
         """After the replica was lost: once more on another.
 
-        What it had begun may be why: in so many parts that few fail beside the culprit, for one more loss.
+        What it had begun may be why: for one more loss in so many parts that few fail with the culprit, each
+        with nothing beside it.
         """
         if not error.begun:
             self._scheduler.split(batch, parts=1)
@@ -211,7 +215,7 @@ class Batcher:
         for ticket in batch.batch:
             ticket.lost += 1
         self._fail([ticket for ticket in batch.batch if ticket.lost >= LOST_TWICE], InternalError())
-        self._scheduler.split(batch, parts=math.isqrt(len(batch.batch) - 1) + 1)
+        self._scheduler.set_apart(batch, parts=math.isqrt(len(batch.batch) - 1) + 1)
 
     def _fail(self, tickets: Sequence[Ticket], error: EmbedsvcError) -> None:
         for ticket in tickets:

@@ -22,7 +22,7 @@ from embedsvc.engine.wire import NUMBERS, Answer, Batch, Kind, read_batch, write
 STALL_SECONDS = 1.0
 """A guest that takes longer to write the rest of a batch, or to read an answer, is left: others wait."""
 
-TOKENS = Struct("<I")  # what is said of a batch that begins
+TOKENS = Struct("<I")  # what the owner is told of a guest's batch
 
 Reply: TypeAlias = Callable[[Answer], None]
 """Answers a batch; to be called once, from any thread."""
@@ -49,19 +49,25 @@ class Line:
             return None
 
     def write(self, number: int, answer: Answer) -> None:
-        """Write an answer to the batch of a number. Raises OSError where nobody reads it."""
+        """Write an answer to the batch of a number.
+
+        Raises:
+            OSError: Nobody reads it. Whoever reads or writes next, here or there, sees the end.
+        """
         with self._writing:
             if self._writer.closed:  # its batch was still under way when it left
                 raise BrokenPipeError
-            write_answer(self._writer, replace(answer, number=number))
+            try:
+                write_answer(self._writer, replace(answer, number=number))
+            except OSError:
+                with suppress(OSError):  # the other side was first
+                    self.connection.shutdown(socket.SHUT_RDWR)
+                raise
 
-    def write_or_hang_up(self, number: int, answer: Answer) -> None:
-        """Write an answer, or where nobody reads it have whoever reads next, here or there, see the end."""
-        try:
+    def write_if_read(self, number: int, answer: Answer) -> None:
+        """Write an answer, if anybody reads it."""
+        with suppress(OSError):
             self.write(number, answer)
-        except OSError:
-            with suppress(OSError):  # the other side was first
-                self.connection.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Free what it holds."""
@@ -89,6 +95,7 @@ def take_turns(owner: socket.socket, listener: socket.socket, ready: Answer) -> 
                 if line is None:
                     _admit(listener, ready, selector)
                 elif (batch := line.read()) and line is home:
+                    home.write(batch.number, Answer(Kind.BEGUN, b""))
                     yield batch, partial(home.write, batch.number)
                 elif batch:
                     yield batch, _Visit(line, home, batch, next(visits) % NUMBERS).begin()
@@ -144,12 +151,11 @@ class _Visit:
 
     def begin(self) -> Reply:
         """Say to both that it has begun; return how it is answered."""
-        begun = Answer(Kind.BEGUN, TOKENS.pack(self.batch.tokens))
-        self.owner.write(self.number, begun)
-        self.guest.write_or_hang_up(self.batch.number, begun)
+        self.owner.write(self.number, Answer(Kind.VISIT, TOKENS.pack(self.batch.tokens)))
+        self.guest.write_if_read(self.batch.number, Answer(Kind.BEGUN, b""))
         return self._answer
 
     def _answer(self, answer: Answer) -> None:
-        self.guest.write_or_hang_up(self.batch.number, answer)
+        self.guest.write_if_read(self.batch.number, answer)
         ended = Answer(Kind.ENDED, bytes([answer.kind]), answer.seconds, answer.gpu_memory)
         self.owner.write(self.number, ended)

@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
 
 import torch
 from torch import Tensor
@@ -52,6 +53,9 @@ class PackedEncoder:
 
         self._cores = torch.get_num_threads()
         self.lanes = min(MOST_LANES, self._cores)
+        self._parts: SimpleQueue[int] = SimpleQueue()  # of the cores, one for each lane that is free
+        for lane in range(self.lanes):
+            self._parts.put((self._cores + lane) // self.lanes)
 
     def encode(self, batch: Sequence[TokenSequence]) -> Vectors:
         """See `Encoder.encode`."""
@@ -59,7 +63,11 @@ class PackedEncoder:
 
     def encode_in_lane(self, batch: Sequence[TokenSequence]) -> Vectors:
         """See `LanedEncoder.encode_in_lane`."""
-        return self._encode(batch, self._cores // self.lanes)
+        part = self._parts.get()
+        try:
+            return self._encode(batch, part)
+        finally:
+            self._parts.put(part)
 
     @torch.inference_mode()
     def _encode(self, batch: Sequence[TokenSequence], cores: int) -> Vectors:

@@ -39,12 +39,13 @@ class FairQueue(Generic[Entry]):
         self._owed = 0  # to bulk work, in parts of BULK_SHARE of a token
         self._window: LengthWindow[Entry] = LengthWindow()
         self._again: deque[Sequence[Entry]] = deque()
+        self._apart: deque[Sequence[Entry]] = deque()
         self._left = 0  # tokens that nobody waits for any more, at most
 
     @property
     def tokens(self) -> int:
         """Tokens that wait, those of dead entries counted until they are met."""
-        again = sum(entry.length for group in self._again for entry in group)
+        again = sum(entry.length for group in (*self._again, *self._apart) for entry in group)
         return self._interactive.tokens + self._bulk.tokens + self._window.tokens + again
 
     def __bool__(self) -> bool:
@@ -59,6 +60,21 @@ class FairQueue(Generic[Entry]):
         """Queue groups of entries that were taken once, each to be a batch again, before all others."""
         self._again.extend(group for group in groups if group)
 
+    def put_apart(self, groups: Iterable[Sequence[Entry]]) -> None:
+        """Queue groups of entries that were taken once, for `take_apart` alone."""
+        self._apart.extend(group for group in groups if group)
+
+    @property
+    def waits_apart(self) -> bool:
+        """Whether there is something for `take_apart`."""
+        while self._apart and all(entry.dead for entry in self._apart[0]):
+            self._apart.popleft()
+        return bool(self._apart)
+
+    def take_apart(self) -> list[Entry]:
+        """Remove and return the next group that was put apart; there is one, see `waits_apart`."""
+        return [entry for entry in self._apart.popleft() if not entry.dead]
+
     def leave(self, tokens: int) -> None:
         """Note that nobody waits for some entries any more: of what is kept, the dead are half at most."""
         self._left += tokens
@@ -69,7 +85,7 @@ class FairQueue(Generic[Entry]):
             self._window.drop_dead()
 
     def take(self, share: int | None = None) -> list[Entry]:
-        """Remove and return the next batch; empty only where nothing alive waits.
+        """Remove and return the next batch; empty only where nothing alive waits that was not put apart.
 
         Args:
             share: Tokens that it is to have at most, unless one text has more; None: as the limits allow.
@@ -83,8 +99,9 @@ class FairQueue(Generic[Entry]):
 
     def drain(self) -> list[Entry]:
         """Remove and return everything."""
-        again = list(chain.from_iterable(self._again))
+        again = list(chain.from_iterable((*self._again, *self._apart)))
         self._again.clear()
+        self._apart.clear()
         return [*again, *self._window.drain(), *self._interactive.drain(), *self._bulk.drain()]
 
     def _take_in_turn(self, limits: BatchLimits) -> list[Entry]:

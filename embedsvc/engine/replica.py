@@ -12,7 +12,7 @@ import numpy as np
 from embedsvc.engine.guests import TOKENS
 from embedsvc.engine.pace import Pace
 from embedsvc.engine.watchdog import Watchdog
-from embedsvc.engine.wire import NUMBERS, Answer, Batch, Kind, encode_batch, read_answer
+from embedsvc.engine.wire import NUMBERS, Answer, Batch, Kind, Room, encode_batch, read_answer
 from embedsvc.engine.worker import Order
 from embedsvc.types import TokenSequence, Vectors
 
@@ -137,8 +137,10 @@ class Replica:
         self._patience = patience
         self._numbers = count()
         self._pending: dict[int, _Pending] = {}  # by the batch's number, the oldest first
-        self._begun: dict[int, int] = {}  # tokens: to a guest of its batches, to the owner of its guests'
-        self._watchdogs = [Watchdog(patience, self.pace, self._end) for _ in (self._pending, self._begun)]
+        self._shared: bool = what["shared"]  # so that a batch may wait for another's, and is said to begin
+        self._begun: set[int] = set()  # of those that are said to have
+        self._visits: dict[int, int] = {}  # tokens of guests' batches that have begun, the oldest first
+        self._watchdogs = [Watchdog(patience, self.pace, self._end) for _ in (self._pending, self._visits)]
         self._fault = ""
         self._strikes = 0
 
@@ -147,19 +149,19 @@ class Replica:
         """Whether it has nothing to do."""
         return not self._pending
 
-    def encode(self, texts: Sequence[TokenSequence], *, alone: bool = False) -> asyncio.Future[Encoded]:
+    def encode(self, texts: Sequence[TokenSequence], room: Room = Room.LANE) -> asyncio.Future[Encoded]:
         """Send a batch, at once; what is returned gets its vectors.
 
         Args:
             texts: Token ids of each.
-            alone: See `wire.Batch`.
+            room: What of it the batch is to have.
 
         Raises, where it is awaited:
             BatchFailedError: The encoder raised.
             ReplicaExhaustedError: Memory ran out.
             ReplicaLostError: There is no process any more.
         """
-        return self._send(texts, alone=alone)
+        return self._send(texts, room)
 
     async def probe(self) -> None:
         """Compute a short text. Raises as `encode` does; one that the encoder fails is its last."""
@@ -182,19 +184,19 @@ class Replica:
             self._writer.close()
             for watchdog in self._watchdogs:
                 watchdog.stop()
-            begun = self._begun if self._patience is None else [*self._pending][: self.depth]
+            begun = self._begun if self._shared else [*self._pending][: self.depth]
             for number, pending in self._pending.items():
                 _resolve(pending.answer, ReplicaLostError(self._fault, begun=number in begun))
             self._pending.clear()
 
     def _send(
-        self, texts: Sequence[TokenSequence], *, alone: bool = False, probe: bool = False
+        self, texts: Sequence[TokenSequence], room: Room = Room.LANE, *, probe: bool = False
     ) -> asyncio.Future[Encoded]:
         future: asyncio.Future[Encoded] = asyncio.get_running_loop().create_future()
         if self._writer.is_closing():
             future.set_exception(ReplicaLostError(self._fault))
             return future
-        batch = Batch(next(self._numbers) % NUMBERS, texts, alone)
+        batch = Batch(next(self._numbers) % NUMBERS, texts, room)
         self._pending[batch.number] = _Pending(len(texts), batch.tokens, future, probe)
         self._watch()
         self._writer.write(encode_batch(batch))
@@ -202,18 +204,19 @@ class Replica:
 
     def _take(self, answer: Answer) -> None:
         if answer.kind is Kind.BEGUN:
-            (self._begun[answer.number],) = TOKENS.unpack(answer.payload)
+            self._begun.add(answer.number)
+        elif answer.kind is Kind.VISIT:
+            (self._visits[answer.number],) = TOKENS.unpack(answer.payload)
         elif answer.kind is Kind.ENDED:
-            self._hear(Kind(answer.payload[0]), self._begun.pop(answer.number), answer)
+            self._hear(Kind(answer.payload[0]), self._visits.pop(answer.number), answer)
         else:
             self._receive(answer, self._pending[answer.number])
+            self._begun.discard(answer.number)
             del self._pending[answer.number]
         self._watch()
 
     def _receive(self, answer: Answer, pending: _Pending) -> None:
         """Hand out the answer to a batch of ours."""
-        if self._patience is None:
-            del self._begun[answer.number]
         if answer.kind is Kind.VECTORS:
             self.gpu_memory = answer.gpu_memory
         _resolve(pending.answer, self._judge(answer, pending))
@@ -250,11 +253,14 @@ class Replica:
             self._send(PROBE, probe=True).add_done_callback(asyncio.Future.exception)
 
     def _watch(self) -> None:
-        """Watch our oldest batch, and the oldest of guests: others may go on beside one that hangs."""
-        ours = next(iter(self._pending.items()), None)
-        number, tokens = next(iter(self._begun.items()), (None, 0))
-        self._watchdogs[0].watch(*(ours[0], ours[1].tokens) if ours else (None, 0))
-        self._watchdogs[1].watch(number, tokens)
+        """Watch our oldest batch, and the oldest of guests: others may go on beside one that hangs.
+
+        One of ours that has not begun may wait for guests', but for nothing where none of theirs has begun.
+        """
+        waits = self._shared and self._visits
+        ours = next((number for number in self._pending if number in self._begun or not waits), None)
+        self._watchdogs[0].watch(ours, 0 if ours is None else self._pending[ours].tokens)
+        self._watchdogs[1].watch(*next(iter(self._visits.items()), (None, 0)))
 
     def _end(self, fault: str) -> None:
         self._fault = fault

@@ -2,7 +2,7 @@
 
 A batch is formed when a replica has a free lane, never by waiting for company: an idle lane starts at once,
 busy ones let the next batch grow. Only a batch that can grow no further is made ahead. Lanes that are free at
-the same time share what waits.
+the same time share what waits. What may have ended a replica's process has the next one to itself.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,12 +13,17 @@ from embedsvc.engine.limits import BatchLimits
 from embedsvc.engine.pace import Pace
 from embedsvc.engine.queue import FairQueue
 from embedsvc.engine.turns import Entry
+from embedsvc.engine.wire import Room
 
 AHEAD = 1
 """Batches that are made ready for a busy replica."""
 
 LEAST_SHARE = 64
 """Tokens that are not worth sharing among lanes: a batch of fewer takes as long as reading the weights."""
+
+WORTH_ALL = 128
+"""Tokens from which on all lanes are worth it for a batch that has no company. With fewer, cores that have
+slept wait for each other longer than one takes: docs/adr/0019 has figures."""
 
 RECOVERY = 64
 """After the replica's memory ran out, every batch that succeeds gives back one part in so many."""
@@ -33,8 +38,7 @@ class Assignment(Generic[Entry, Replica]):
     replica: Replica
     batch: Sequence[Entry]
     tokens: int
-    lanes: int = 1
-    alone: bool = False
+    room: Room = Room.LANE
 
 
 @dataclass(slots=True)
@@ -45,8 +49,9 @@ class _Load:
         depth: Batches that it can work on at once.
         lanes: How many it computes side by side.
         batches: Those that it has.
-        taken: Lanes of these; a batch that is alone takes all.
+        taken: Lanes of these.
         tokens: Of these.
+        exclusive: Whether its one batch is to be its only one.
     """
 
     depth: int
@@ -54,6 +59,11 @@ class _Load:
     batches: int = 0
     taken: int = 0
     tokens: int = 0
+    exclusive: bool = False
+
+    def lanes_of(self, room: Room) -> int:
+        """How many lanes a batch takes."""
+        return 1 if room is Room.LANE else self.lanes
 
 
 class Scheduler(Generic[Entry, Replica]):
@@ -94,11 +104,11 @@ class Scheduler(Generic[Entry, Replica]):
             now: The time, on the clock of the deadlines.
             refuse: Called with entries that cannot make their deadline; whatever is dead then is left out.
         """
-        replica = self._free()
-        while replica is not None and (taken := self.queue.take(self._share(self._loads[replica]))):
-            batch = self._sort_out(taken, now, refuse)
+        while (taken := self._take()) is not None:
+            replica, entries, exclusive = taken
+            batch = self._sort_out(entries, now, refuse)
             if batch:
-                return self._assign(replica, batch)
+                return self._assign(replica, batch, exclusive=exclusive)
         return None
 
     def finish(self, done: Assignment[Entry, Replica], seconds: float | None) -> None:
@@ -106,16 +116,20 @@ class Scheduler(Generic[Entry, Replica]):
         load = self._loads.get(done.replica)
         if load is not None:
             load.batches -= 1
-            load.taken -= done.lanes
+            load.taken -= load.lanes_of(done.room)
             load.tokens -= done.tokens
+            load.exclusive = False
         if seconds is not None:
             self.pace.record(done.tokens, seconds)
             self._resize(self.queue.limits.tokens + max(1, self._limits.tokens // RECOVERY))
 
     def split(self, failed: Assignment[Entry, Replica], parts: int = 2) -> None:
         """Put a batch back in parts."""
-        size = -(-len(failed.batch) // parts)
-        self.queue.put_back([failed.batch[at : at + size] for at in range(0, len(failed.batch), size)])
+        self.queue.put_back(_cut(failed.batch, parts))
+
+    def set_apart(self, failed: Assignment[Entry, Replica], parts: int = 1) -> None:
+        """Put a batch back in parts each of which has a replica to itself."""
+        self.queue.put_apart(_cut(failed.batch, parts))
 
     def shrink(self, failed: Assignment[Entry, Replica]) -> None:
         """Put a batch back in halves, and make smaller ones from now on: memory ran out."""
@@ -127,13 +141,37 @@ class Scheduler(Generic[Entry, Replica]):
         if wanted != self.queue.limits.tokens:
             self.queue.limits = replace(self._limits, tokens=wanted)
 
-    def _free(self) -> Replica | None:
+    def _take(self) -> tuple[Replica, list[Entry], bool] | None:
+        """What is next, who is to have it, and whether as its only batch."""
+        reserved = self._reserve()
+        if reserved is not None and not self._loads[reserved].batches:
+            return reserved, self.queue.take_apart(), True
+        replica = self._free(reserved)
+        if replica is None:
+            return None
+        entries = self.queue.take(self._share(self._loads[replica]))
+        return (replica, entries, False) if entries else None
+
+    def _reserve(self) -> Replica | None:
+        """The replica that is given nothing new, for what was put apart; None where nothing was."""
+        if not self.queue.waits_apart:
+            return None
+        room = [
+            (load.batches, at, replica)
+            for at, (replica, load) in enumerate(self._loads.items())
+            if not load.exclusive
+        ]
+        return min(room)[2] if room else None
+
+    def _free(self, reserved: Replica | None) -> Replica | None:
         """Of the replicas with room, the one with the fewest tokens under way."""
         full = self.queue.tokens >= self.queue.limits.tokens
         room = [
             (load.tokens, at, replica)
             for at, (replica, load) in enumerate(self._loads.items())
-            if (load.batches < load.depth + AHEAD if full else load.taken < load.lanes)
+            if not load.exclusive
+            and replica != reserved
+            and (load.batches < load.depth + AHEAD if full else load.taken < load.lanes)
         ]
         return min(room)[2] if room else None
 
@@ -160,11 +198,22 @@ class Scheduler(Generic[Entry, Replica]):
             self.pace.doubt()
         return [entry for entry in batch if not entry.dead]
 
-    def _assign(self, replica: Replica, batch: Sequence[Entry]) -> Assignment[Entry, Replica]:
+    def _assign(
+        self, replica: Replica, batch: Sequence[Entry], *, exclusive: bool
+    ) -> Assignment[Entry, Replica]:
         load, tokens = self._loads[replica], sum(entry.length for entry in batch)
-        alone = not load.taken and not self.queue
-        lanes = load.lanes if alone else 1
+        room = Room.LANE
+        if exclusive:
+            room = Room.EXCLUSIVE
+        elif tokens >= WORTH_ALL and not load.taken and not self.queue:
+            room = Room.ALL
         load.batches += 1
-        load.taken += lanes
+        load.taken += load.lanes_of(room)
         load.tokens += tokens
-        return Assignment(replica, batch, tokens, lanes, alone)
+        load.exclusive = exclusive
+        return Assignment(replica, batch, tokens, room)
+
+
+def _cut(batch: Sequence[Entry], parts: int) -> list[Sequence[Entry]]:
+    size = -(-len(batch) // parts)
+    return [batch[at : at + size] for at in range(0, len(batch), size)]

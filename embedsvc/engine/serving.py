@@ -1,10 +1,11 @@
 """Inside a replica's process: batches are computed one by one, pipelined or side by side, and answered."""
 
+import os
 import time
 import traceback
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from functools import partial
 from queue import Queue
 from threading import Semaphore, Thread
@@ -15,7 +16,7 @@ import numpy as np
 from embedsvc.engine.encoder import Encoder, LanedEncoder, PipelinedEncoder
 from embedsvc.engine.guests import Reply
 from embedsvc.engine.memory import is_out_of_memory, release_cached_memory
-from embedsvc.engine.wire import Answer, Batch, Kind
+from embedsvc.engine.wire import Answer, Batch, Kind, Room
 from embedsvc.types import TokenSequence, Vectors
 
 Finish: TypeAlias = Callable[[float], Answer]
@@ -51,34 +52,48 @@ def _serve_one_by_one(encoder: Encoder, batches: Batches) -> None:
 
 
 def _serve_side_by_side(encoder: LanedEncoder, batches: Batches) -> None:
-    """Give each lane a batch, or all of them one that is alone. No batch is read before a lane is free."""
+    """Give each batch a lane, or all of them. No batch is read before a lane is free."""
     free = Semaphore(encoder.lanes)
 
     def run(batch: Batch, reply: Reply) -> None:
-        answer = _encode(encoder, batch.texts, encoder.encode_in_lane)
-        free.release()  # before what the answer brings about comes
-        with suppress(OSError):  # the owner is gone, as the thread that reads sees, too
-            reply(answer)
+        with _ending_all():
+            answer = _encode(encoder, batch.texts, encoder.encode_in_lane)
+            free.release()  # before what the answer brings about comes
+            with suppress(OSError):  # the owner is gone, as the thread that reads sees, too
+                reply(answer)
 
     coming = iter(batches)
     with ThreadPoolExecutor(encoder.lanes, thread_name_prefix="lane") as threads:
         while free.acquire() and (item := next(coming, None)):
             batch, reply = item
-            if batch.alone and _acquire_all(free, encoder.lanes - 1):
-                reply(_encode(encoder, batch.texts, encoder.encode))
+            if _acquire_rest(free, encoder.lanes - 1, batch.room):
+                answer = _encode(encoder, batch.texts, encoder.encode)
                 free.release(encoder.lanes)
+                reply(answer)
             else:
-                threads.submit(run, batch, reply).add_done_callback(Future.result)  # which tells its error
+                threads.submit(run, batch, reply)
 
 
-def _acquire_all(free: Semaphore, lanes: int) -> bool:
-    """Take so many lanes if they are free; another process's batches may be under way in them."""
+def _acquire_rest(free: Semaphore, lanes: int, room: Room) -> bool:
+    """Take so many lanes where a batch is to have all; another process's batches may be under way in them."""
+    if room is Room.LANE:
+        return False
     for taken in range(lanes):
-        if not free.acquire(blocking=False):
+        if not free.acquire(blocking=room is Room.EXCLUSIVE):
             if taken:
                 free.release(taken)
             return False
     return True
+
+
+@contextmanager
+def _ending_all() -> Iterator[None]:
+    """End the process after an error that nothing here expects, as one in its only thread would."""
+    try:
+        yield
+    except BaseException:  # noqa: BLE001 - the server starts another
+        traceback.print_exc()
+        os._exit(1)
 
 
 def _encode(
@@ -93,7 +108,11 @@ def _serve_pipelined(encoder: PipelinedEncoder, batches: Batches) -> None:
     collecting = Thread(target=_collect, args=(under_way,), daemon=True)
     collecting.start()
     for batch, reply in batches:
+        if batch.room is Room.EXCLUSIVE:
+            under_way.join()
         under_way.put((_launch(encoder, batch.texts), reply))
+        if batch.room is Room.EXCLUSIVE:
+            under_way.join()
     under_way.put(None)
     collecting.join()
 
@@ -116,6 +135,7 @@ def _collect(under_way: Queue[tuple[Finish, Reply] | None]) -> None:
         answer = finish(done)
         done = time.perf_counter()
         reply(answer)
+        under_way.task_done()
 
 
 def _compute(

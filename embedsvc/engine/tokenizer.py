@@ -12,6 +12,9 @@ from tokenizers.pre_tokenizers import BertPreTokenizer
 from embedsvc.errors import ConfigurationError, ContextLengthExceededError, EmbedsvcError, InvalidRequestError
 from embedsvc.types import TextOrIds, TokenSequence, Truncation
 
+# A pool of Rust's own would be woken for every call, and know nothing of `engine.tokenizer_threads`.
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
 ROOM = 8
 """Characters for each token that is kept: more than nearly all texts need."""
 
@@ -69,8 +72,6 @@ class ModelTokenizer:
     """
 
     def __init__(self, tokenizer: Tokenizer, model: str, max_tokens: int) -> None:
-        # A pool of Rust's own would be woken for every call, and know nothing of `engine.tokenizer_threads`.
-        os.environ["TOKENIZERS_PARALLELISM"] = "false"
         tokenizer.no_padding()
         tokenizer.no_truncation()
         self.max_tokens = max_tokens

@@ -17,11 +17,22 @@ import numpy as np
 
 from embedsvc.types import TokenSequence
 
-BATCH = Struct("<IIII")  # number, texts, tokens, whether it is alone
+BATCH = Struct("<IIII")  # number, texts, tokens, room
 ANSWER = Struct("<BxxxIqqd")  # kind, number, bytes of payload, bytes of GPU memory or -1, seconds
 NUMBERS = 1 << 32
 """Batches are counted, and from here on again from 0."""
 ID = np.dtype("<i4")
+
+
+class Room(IntEnum):
+    """What of a replica a batch is to have. One that computes one batch at a time makes no difference."""
+
+    LANE = 0
+    """A lane."""
+    ALL = 1
+    """All of them, if they are free; else a lane."""
+    EXCLUSIVE = 2
+    """All of them, as soon as they are free: should it end the process, no other batch ends with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +42,12 @@ class Batch:
     Attributes:
         number: What its answer says that it is the answer to.
         texts: Token ids of each.
-        alone: Whether nothing else waits, so that it may have all of the replica.
+        room: What of the replica it is to have.
     """
 
     number: int
     texts: Sequence[TokenSequence]
-    alone: bool = False
+    room: Room = Room.LANE
 
     @property
     def tokens(self) -> int:
@@ -58,9 +69,11 @@ class Kind(IntEnum):
     UNUSABLE = 4
     """Text: why there is no encoder. The first answer, and the last."""
     BEGUN = 5
-    """To a guest and to the owner: a guest's batch has begun; four bytes, its tokens. See `guests.py`."""
-    ENDED = 6
-    """To the owner: a batch of a guest has ended; one byte, the kind of its answer."""
+    """A batch has begun, said where there may be guests. See `guests.py`."""
+    VISIT = 6
+    """To the owner: a guest's batch has begun; four bytes, its tokens."""
+    ENDED = 7
+    """To the owner: a guest's batch has ended; one byte, the kind of its answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +100,7 @@ def encode_batch(batch: Batch) -> bytes:
     lengths = np.fromiter(map(len, batch.texts), ID, len(batch.texts))
     tokens = int(lengths.sum())
     ids = np.fromiter(chain.from_iterable(batch.texts), ID, tokens)
-    head = BATCH.pack(batch.number, len(batch.texts), tokens, batch.alone)
+    head = BATCH.pack(batch.number, len(batch.texts), tokens, batch.room)
     return head + lengths.tobytes() + ids.tobytes()
 
 
@@ -96,7 +109,7 @@ def read_batch(file: BinaryIO) -> Batch | None:
     head = file.read(BATCH.size)
     if len(head) < BATCH.size:
         return None
-    number, texts, tokens, alone = BATCH.unpack(head)
+    number, texts, tokens, room = BATCH.unpack(head)
     body = file.read((texts + tokens) * ID.itemsize)
     if len(body) < (texts + tokens) * ID.itemsize:  # whoever wrote it died over it
         return None
@@ -104,7 +117,7 @@ def read_batch(file: BinaryIO) -> Batch | None:
     ids, ends = numbers[texts:], np.cumsum(numbers[:texts]).tolist()
     # Views, which encoders take as well as lists.
     views = [cast("TokenSequence", ids[start:end]) for start, end in pairwise([0, *ends])]
-    return Batch(number, views, bool(alone))
+    return Batch(number, views, Room(room))
 
 
 def write_answer(file: BinaryIO, answer: Answer) -> None:

@@ -1,4 +1,4 @@
-"""A replica's process: builds an encoder, then computes one batch after the other until the server is gone.
+"""A replica's process: builds an encoder, then computes batches until the server is gone.
 
 A process of its own can be killed when it hangs and replaced when it dies, and it takes no turns with the
 event loop. `replica.py` is the server's side.
@@ -54,9 +54,10 @@ def main() -> None:
         except Exception as error:  # noqa: BLE001 - whatever a model does; the server says it
             write_answer(channel, Answer(Kind.UNUSABLE, repr(error).encode()))
             return
-        ready = Answer(Kind.READY, _describe(encoder), seconds, encoder.gpu_memory())
+        shared = bool(sys.argv[2:])
+        ready = Answer(Kind.READY, _describe(encoder, shared=shared), seconds, encoder.gpu_memory())
         write_answer(channel, ready)
-        serve(encoder, _shared(connection, ready) if sys.argv[2:] else _of_one(channel))
+        serve(encoder, _shared(connection, ready) if shared else _of_one(channel))
 
 
 def _of_one(channel: BinaryIO) -> Iterator[tuple[Batch, Reply]]:
@@ -82,11 +83,11 @@ def _warm_up(encoder: Encoder, batch: Sequence[TokenSequence]) -> float:
     return time.perf_counter() - began
 
 
-def _describe(encoder: Encoder) -> bytes:
+def _describe(encoder: Encoder, *, shared: bool) -> bytes:
     lanes = encoder.lanes if isinstance(encoder, LanedEncoder) else 1
     depth = encoder.depth if isinstance(encoder, PipelinedEncoder) else lanes
     what = {"dimensions": encoder.dimensions, "padded": encoder.padded, "depth": depth, "lanes": lanes}
-    return json.dumps(what).encode()
+    return json.dumps({**what, "shared": shared}).encode()
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from embedsvc.config import LimitSettings
 from embedsvc.engine import fake
 from embedsvc.engine.tokenizer import ModelTokenizer
-from embedsvc.preparer import PART, Preparer, _cut
+from embedsvc.preparer import PART, PARTS_AT_ONCE, Preparer, _cut
 from embedsvc.types import EmbedRequest, InputType, Truncation
 
 LIMITS = LimitSettings(max_text_chars=PART)
@@ -62,6 +62,25 @@ async def test_a_request_of_many_parts_keeps_its_order_and_its_names(preparer):
         f"inputs[{PART - 2}]",
     )
     assert ids(prepared) == [bytes_of(text) for text in texts if text]
+
+
+async def test_of_a_large_request_few_parts_are_under_way_at_once(monkeypatch):
+    with ThreadPoolExecutor(2) as threads:
+        preparer, under_way, most = Preparer(threads, LIMITS), 0, 0
+        run = preparer._offload.run
+
+        async def counted(part, cost):
+            nonlocal under_way, most
+            under_way += 1
+            most = max(most, under_way)
+            try:
+                return await run(part, cost)
+            finally:
+                under_way -= 1
+
+        monkeypatch.setattr(preparer._offload, "run", counted)
+        await preparer.prepare(EmbedRequest(["x" * PART] * (3 * PARTS_AT_ONCE)), model("m"))
+    assert most == PARTS_AT_ONCE
 
 
 @given(st.lists(st.sampled_from([0, 1, 5000, PART, PART + 1]), min_size=1, max_size=12))

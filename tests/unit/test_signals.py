@@ -4,17 +4,19 @@ In processes of their own.
 """
 
 import asyncio
+import os
 import signal
 import sys
-from asyncio.subprocess import PIPE
+from subprocess import PIPE, Popen
 
 import pytest
 
+from embedsvc.process import follow
 from embedsvc.signals import stop
 
 SECONDS = 20
 STOPS = """
-import asyncio
+import asyncio, sys, uvloop
 from embedsvc.signals import stop_on_signals
 
 async def main():
@@ -24,7 +26,7 @@ async def main():
     print("asked", flush=True)
     await asyncio.Event().wait()
 
-asyncio.run(main())
+(uvloop if "uvloop" in sys.argv else asyncio).run(main())
 """
 ORPHAN = """
 import signal
@@ -41,24 +43,24 @@ subprocess.run([sys.executable, "-c", sys.argv[1]])
 
 async def started(program, *arguments):
     """A process that is ready, and says so."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", program, *arguments), stdin=PIPE, stdout=PIPE
-    )
-    assert await asyncio.wait_for(process.stdout.readline(), SECONDS) == b"ready\n"
+    command = [sys.executable, "-c", program, *arguments]
+    process = await follow(Popen(command, stdout=PIPE))  # noqa: ASYNC220 - `follow` is for that
+    assert await asyncio.wait_for(process.output.readline(), SECONDS) == b"ready\n"
     return process
 
 
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_the_first_signal_asks_and_the_second_has_its_usual_effect(number):
-    process = await started(STOPS)
-    process.send_signal(number)
-    assert await process.stdout.readline() == b"asked\n"
-    process.send_signal(number)
+async def test_the_first_signal_asks_and_the_second_has_its_usual_effect(number, loop):
+    process = await started(STOPS, loop)
+    os.kill(process.pid, number)
+    assert await process.output.readline() == b"asked\n"
+    os.kill(process.pid, number)
     assert await asyncio.wait_for(process.wait(), SECONDS) == -number
 
 
 async def test_a_process_that_ends_when_asked_is_not_killed():
-    process = await started("print('ready', flush=True); input()")
+    process = await started("import signal; print('ready', flush=True); signal.pause()")
     await stop(process, SECONDS)
     assert process.returncode == -signal.SIGTERM
     await stop(process, SECONDS)
@@ -76,4 +78,4 @@ async def test_a_process_dies_with_its_parent():
     parent.kill()
     await parent.wait()
     # They share standard output, which ends with the last of them.
-    assert await asyncio.wait_for(parent.stdout.read(), SECONDS) == b""
+    assert await asyncio.wait_for(parent.output.read(), SECONDS) == b""

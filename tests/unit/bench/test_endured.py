@@ -9,22 +9,30 @@ MOMENT = 1000.0
 def calls_with_silence(seconds):
     """Ten calls a second, and none for some seconds after the moment."""
     times = [MOMENT - BEFORE + at / 10 + 0.05 for at in range(round((BEFORE + AFTER) * 10))]
-    return Calls([time for time in times if not MOMENT <= time < MOMENT + seconds])
+    ended = [time for time in times if not MOMENT <= time < MOMENT + seconds]
+    return Calls(ended, [0.1] * len(ended), ["UNAVAILABLE"] * 2)
 
 
 def test_throughput_is_back_at_the_end_of_the_first_good_half_second_after_a_bad_one():
-    seen = summarize("killed", calls_with_silence(2.5), MOMENT)
+    seen = summarize("killed", calls_with_silence(2.5), MOMENT, MOMENT)
     assert seen.before == 10
     assert seen.back_seconds == pytest.approx(3.0)
-    assert seen.longest_seconds == pytest.approx(2.6)
+    assert seen.silence_seconds == pytest.approx(2.6)
+    assert (seen.slowest_seconds, seen.errors) == (0.1, {"UNAVAILABLE": 2})
+
+
+def test_of_a_fault_that_lasts_the_time_counts_from_its_end():
+    assert summarize("failing", calls_with_silence(3.0), MOMENT, MOMENT + 2.5).back_seconds == pytest.approx(
+        1.0
+    )
 
 
 def test_throughput_that_does_not_return_is_said():
-    assert summarize("hangs", calls_with_silence(AFTER), MOMENT).back_seconds is None
+    assert summarize("hangs", calls_with_silence(AFTER), MOMENT, MOMENT).back_seconds is None
 
 
 def test_a_fault_that_nobody_notices_is_over_at_once():
-    assert summarize("killed", calls_with_silence(0), MOMENT).back_seconds == 0
+    assert summarize("killed", calls_with_silence(0), MOMENT, MOMENT).back_seconds == 0
 
 
 def test_growth_is_of_the_second_half_over_the_first():

@@ -11,27 +11,26 @@ SECONDS = 10
 
 
 class GatedReplica:
-    """Makes [first id, sum of ids, number of ids] of each text, one batch after the other.
+    """Makes [first id, sum of ids, number of ids] of each text, as many batches at once as it has lanes.
 
     Attributes:
         sent: How many batches it was given.
+        rooms: What each was to have.
         batches: What it has begun.
         wrong: Called with each batch instead of the true computation, where it is set.
         seconds: What it says that a batch took.
-        alone: Of each batch, whether it was sent as one that is alone.
     """
 
     dimensions = 3
     padded = False
     gpu_memory = None
-    lanes = 1
 
-    def __init__(self, device="cpu", depth=1):
+    def __init__(self, device="cpu", lanes=1):
         self.device = device
-        self.depth = depth
+        self.depth = self.lanes = lanes
         self.sent = 0
         self.batches = []
-        self.alone = []
+        self.rooms = []
         self.wrong = None
         self.seconds = 0.0
         self.idle = True
@@ -39,7 +38,7 @@ class GatedReplica:
         self._held = False
         self._passes = asyncio.Semaphore(0)
         self._begun = asyncio.Queue()
-        self._turn = asyncio.Lock()
+        self._turn = asyncio.Semaphore(lanes)
 
     def hold(self):
         """Let no batch end from now on."""
@@ -52,7 +51,8 @@ class GatedReplica:
     def release(self):
         """Let all batches end."""
         self._held = False
-        self.pass_one()
+        for _ in range(self.lanes):
+            self.pass_one()
 
     def lose(self):
         """Fail whatever is under way or still comes, as a replica does whose process died."""
@@ -63,9 +63,9 @@ class GatedReplica:
         """Wait until it begins the next batch, and return it."""
         return await asyncio.wait_for(self._begun.get(), SECONDS)
 
-    def encode(self, batch, *, alone):
+    def encode(self, batch, room):
         self.sent += 1
-        self.alone.append(alone)
+        self.rooms.append(room)
         return asyncio.ensure_future(self._encode(batch))
 
     async def _encode(self, batch):

@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 from embedsvc.engine.batcher import open_batcher
 from embedsvc.engine.limits import BatchLimits
 from embedsvc.engine.replica import BatchFailedError, ReplicaExhaustedError, ReplicaLostError
+from embedsvc.engine.wire import Room
 from embedsvc.errors import DeadlineExceededError, InternalError, OverloadedError
 from embedsvc.metrics import Metrics
 from embedsvc.types import Caller
@@ -285,6 +286,60 @@ async def test_of_a_batch_with_a_text_that_kills_few_others_fail(replica):
         failed = [text for text, task in zip(texts, tasks, strict=True) if await fails(task)]
     assert [7] in failed
     assert len(failed) <= 4
+
+
+def killed_by(culprit, batcher):
+    """What `wrong` is set to for the replica to be lost with a text, and replaced by one that is too."""
+
+    def compute(batch):
+        if culprit in map(list, batch):
+            [replica] = batcher.pool.replicas
+            batcher.pool.lose(replica)
+            successor = GatedReplica(lanes=replica.lanes)
+            successor.wrong = compute
+            batcher.pool.add(successor)
+            raise ReplicaLostError("it died", begun=True)
+        return expected(batch)
+
+    return compute
+
+
+async def test_what_was_under_way_beside_a_text_that_kills_does_not_fail_with_it():
+    replica = GatedReplica(lanes=2)
+    async with batching(replica, limits=BatchLimits(1024, 256, padded=False)) as batcher:
+        replica.wrong = killed_by([7] * 100, batcher)
+        replica.hold()
+        tasks = [await queued(batcher, [number] * 100) for number in (7, 8)]
+        await replica.begun()
+        await replica.begun()
+        later = await queued(batcher, [9])
+        replica.release()
+        with pytest.raises(InternalError):
+            await result(tasks[0])
+        assert_vectors(await result(tasks[1]), [[8] * 100])
+        assert_vectors(await result(later), [[9]])
+
+
+async def test_two_lanes_share_what_waits_and_a_long_text_alone_has_both():
+    replica = GatedReplica(lanes=2)
+    async with batching(replica) as batcher:
+        replica.hold()
+        task = await queued(batcher, *[[number] * 50 for number in (1, 2, 3, 4)])
+        assert sorted(map(len, [await replica.begun(), await replica.begun()])) == [2, 2]
+        replica.release()
+        await result(task)
+        await batcher.submit([[1] * 200], ANYONE)
+        await batcher.submit([[1]], ANYONE)
+    assert replica.rooms == [Room.LANE, Room.LANE, Room.ALL, Room.LANE]
+
+
+async def test_a_single_text_gets_all_the_memory_that_there_is_before_it_is_refused():
+    replica = GatedReplica(lanes=2)
+    async with batching(replica) as batcher:
+        replica.wrong = failing(ReplicaExhaustedError("CUDA out of memory"))
+        with pytest.raises(OverloadedError, match="out of memory"):
+            await batcher.submit([[1, 2]], ANYONE)
+        assert replica.rooms == [Room.LANE, Room.EXCLUSIVE]
 
 
 async def fails(task):

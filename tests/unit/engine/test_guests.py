@@ -38,9 +38,11 @@ class Peer:
 
     def result(self):
         """The answer to a batch, of which it was told before that it has begun."""
-        kind, payload, _ = self.answer()
-        assert (kind, len(payload)) == (Kind.BEGUN, TOKENS.size)
-        return self.answer()
+        assert self.answer()[:2] == (Kind.BEGUN, b"")
+        begun = self.number
+        answer = self.answer()
+        assert self.number == begun
+        return answer
 
     def close(self):
         self.file.close()
@@ -123,8 +125,9 @@ def test_the_owner_s_batch_has_its_turn_too_and_is_answered_to_him(guest, turns,
     order = [next(turns) for _ in range(3)]
     [(_, reply)] = [(batch, reply) for batch, reply in order if first_ids(batch) == [1]]
     reply(Answer(Kind.VECTORS, b"mine"))
-    kinds = [owner.answer()[:2] for _ in range(3)]
-    assert kinds.count((Kind.VECTORS, b"mine")) == 1
+    heard = [owner.answer()[:2] for _ in range(4)]
+    assert [kind for kind, _ in heard].count(Kind.VISIT) == 2
+    assert heard.index((Kind.BEGUN, b"")) < heard.index((Kind.VECTORS, b"mine"))
 
 
 def test_the_owner_hears_when_a_guest_s_batch_begins_and_how_it_ends(guest, turns, owner):
@@ -133,7 +136,7 @@ def test_the_owner_hears_when_a_guest_s_batch_begins_and_how_it_ends(guest, turn
     for outcome in (Kind.VECTORS, Kind.FAILED):
         batch, reply = next(turns)
         kind, payload, _ = owner.answer()
-        assert (kind, TOKENS.unpack(payload)) == (Kind.BEGUN, (batch.tokens,))
+        assert (kind, TOKENS.unpack(payload)) == (Kind.VISIT, (batch.tokens,))
         begun = owner.number
         reply(Answer(outcome, b"whatever it is", 0.125))
         assert owner.answer() == (Kind.ENDED, bytes([outcome]), 0.125)
@@ -146,14 +149,13 @@ def test_batches_that_end_in_another_order_are_told_by_their_numbers(guest, turn
         visitor.send([[1, 2]])
     owner.send([[1]])
     replies = [next(turns)[1] for _ in range(3)]
-    begun = [(owner.answer()[0], owner.number) for _ in range(2)]
-    assert [kind for kind, _ in begun] == [Kind.BEGUN, Kind.BEGUN]
+    begun = [(owner.answer()[0], owner.number) for _ in range(3)]
+    visits = [number for kind, number in begun if kind is Kind.VISIT]
+    assert [number for kind, number in begun if kind is Kind.BEGUN] == [100]
     for at, reply in reversed([*enumerate(replies)]):
         reply(Answer(Kind.VECTORS, bytes([at])))
     heard = [(owner.answer()[0], owner.number) for _ in range(3)]
-    assert [number for kind, number in heard if kind is Kind.ENDED] == [
-        number for _, number in reversed(begun)
-    ]
+    assert [number for kind, number in heard if kind is Kind.ENDED] == visits[::-1]
     assert [number for kind, number in heard if kind is Kind.VECTORS] == [100]
     for visitor in (one, other):
         assert visitor.answer()[0] is Kind.READY
@@ -168,7 +170,7 @@ def test_the_answer_to_a_guest_that_has_left_meanwhile_harms_nobody(guest, turns
     staying.send([[7]])
     assert first_ids(next(turns)[0]) == [7]  # and by now its line is closed here, too
     reply(Answer(Kind.VECTORS, b"for nobody"))
-    assert [owner.answer()[0] for _ in range(3)] == [Kind.BEGUN, Kind.BEGUN, Kind.ENDED]
+    assert [owner.answer()[0] for _ in range(3)] == [Kind.VISIT, Kind.VISIT, Kind.ENDED]
 
 
 def test_it_is_over_when_the_owner_is_gone(guest, turns, owner):
@@ -207,7 +209,7 @@ def test_a_guest_that_reads_no_answer_is_left_and_the_owner_hears_of_its_end(
     deaf.send([[1]], [[2]])
     _, reply = next(turns)
     reply(Answer(Kind.VECTORS, bytes(10_000_000)))
-    assert [owner.answer()[0] for _ in range(2)] == [Kind.BEGUN, Kind.ENDED]
+    assert [owner.answer()[0] for _ in range(2)] == [Kind.VISIT, Kind.ENDED]
     other.send([[7]])
     assert 7 in {first_ids(next(turns)[0])[0] for _ in range(2)}
 
@@ -228,7 +230,7 @@ def test_answers_may_come_from_another_thread(guest, turns, owner):
     answering.start()
     assert visitor.answer()[0] is Kind.READY
     assert [visitor.result()[1] for _ in numbers] == [bytes([number]) for number in numbers]
-    assert [owner.answer()[0] for _ in numbers for _ in range(2)] == 50 * [Kind.BEGUN, Kind.ENDED]
+    assert [owner.answer()[0] for _ in numbers for _ in range(2)] == 50 * [Kind.VISIT, Kind.ENDED]
     owner.close()
     answering.join(SECONDS)
     assert not answering.is_alive()

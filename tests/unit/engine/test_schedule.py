@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from test_queue import LIMITS, REQUEST, Text, texts, within
 
 from embedsvc.engine.limits import BatchLimits
-from embedsvc.engine.schedule import LEAST_SHARE, RECOVERY, Scheduler
+from embedsvc.engine.schedule import LEAST_SHARE, RECOVERY, WORTH_ALL, Scheduler
+from embedsvc.engine.wire import Room
 
 SECONDS_A_TOKEN = 0.001
 
@@ -62,9 +63,10 @@ class Simulation:
         self.batches.append(assignment)
         lanes = self._free_at[assignment.replica]
         lanes.sort()
-        seconds = assignment.tokens * self.speeds[assignment.replica] * self.lanes / assignment.lanes
-        end = max(self.now, lanes[assignment.lanes - 1]) + seconds
-        lanes[: assignment.lanes] = [end] * assignment.lanes
+        taken = 1 if assignment.room is Room.LANE else self.lanes
+        seconds = assignment.tokens * self.speeds[assignment.replica] * self.lanes / taken
+        end = max(self.now, lanes[taken - 1]) + seconds
+        lanes[:taken] = [end] * taken
         heappush(self._events, (end, next(self._order), "end", (assignment, seconds)))
 
 
@@ -176,7 +178,7 @@ def test_lanes_that_are_free_at_the_same_time_share_what_waits():
     scheduler.join("cpu", depth=2, lanes=2)
     scheduler.queue.add(texts(*[16] * 16))
     shares = [scheduler.next(0, refused) for _ in range(2)]
-    assert [(share.tokens, share.lanes, share.alone) for share in shares] == 2 * [(128, 1, False)]
+    assert [(share.tokens, share.room) for share in shares] == 2 * [(128, Room.LANE)]
     assert scheduler.next(0, refused) is None
 
 
@@ -191,16 +193,71 @@ def test_a_lane_that_is_free_beside_a_busy_one_takes_all_that_waits():
     assert scheduler.next(0, refused).tokens == 256
 
 
-def test_what_is_too_little_to_share_is_alone_and_has_all_lanes():
+def test_what_is_too_little_to_share_takes_one_lane_and_leaves_the_other_to_who_comes():
     scheduler = Scheduler(BatchLimits(1024, 256, padded=False))
     scheduler.join("cpu", depth=2, lanes=2)
     scheduler.queue.add(texts(*[16] * (LEAST_SHARE // 16)))
+    first = scheduler.next(0, refused)
+    assert (first.tokens, first.room) == (LEAST_SHARE, Room.LANE)
+    scheduler.queue.add(texts(WORTH_ALL))
+    second = scheduler.next(0, refused)
+    assert (second.tokens, second.room) == (WORTH_ALL, Room.LANE)
+
+
+def test_a_long_text_without_company_has_all_lanes():
+    scheduler = Scheduler(BatchLimits(1024, 256, padded=False))
+    scheduler.join("cpu", depth=2, lanes=2)
+    scheduler.queue.add(texts(WORTH_ALL))
     alone = scheduler.next(0, refused)
-    assert (alone.tokens, alone.lanes, alone.alone) == (LEAST_SHARE, 2, True)
+    assert alone.room is Room.ALL
     scheduler.queue.add(texts(16))
     assert scheduler.next(0, refused) is None
     scheduler.finish(alone, 0.1)
     assert scheduler.next(0, refused).tokens == 16
+
+
+def test_what_was_set_apart_has_a_replica_to_itself_and_the_others_go_on():
+    scheduler = Scheduler(BatchLimits(64, 32, padded=False))
+    for replica in ("a", "b"):
+        scheduler.join(replica, depth=2, lanes=2)
+    scheduler.queue.add(texts(*[32] * 40))
+    [first, *others] = [scheduler.next(0, refused) for _ in range(6)]
+    suspect = first.batch
+    scheduler.leave("a")
+    scheduler.set_apart(first, parts=2)
+    scheduler.join("a", depth=2, lanes=2)
+    for text in suspect:
+        alone = scheduler.next(0, refused)
+        assert (alone.replica, alone.batch, alone.room) == ("a", [text], Room.EXCLUSIVE)
+        assert scheduler.next(0, refused) is None, "b is full, and a has enough"
+        scheduler.finish(alone, 0.1)
+    rest = [scheduler.next(0, refused) for _ in range(3)]
+    assert {(one.replica, one.room) for one in rest} == {("a", Room.LANE)}
+    assert {one.replica for one in others} == {"a", "b"}
+
+
+def test_a_busy_replica_drains_for_what_was_set_apart():
+    scheduler = Scheduler(BatchLimits(64, 32, padded=False))
+    scheduler.join("cpu", depth=1)
+    scheduler.queue.add(texts(*[32] * 20))
+    failed, busy = scheduler.next(0, refused), scheduler.next(0, refused)
+    scheduler.finish(failed, None)
+    scheduler.set_apart(failed)
+    assert scheduler.next(0, refused) is None
+    scheduler.finish(busy, 0.1)
+    assert scheduler.next(0, refused).batch == failed.batch
+
+
+def test_what_was_set_apart_and_is_dead_holds_nobody_up():
+    scheduler = Scheduler(BatchLimits(64, 32, padded=False))
+    scheduler.join("cpu", depth=1)
+    scheduler.queue.add(texts(8))
+    failed = scheduler.next(0, refused)
+    scheduler.finish(failed, None)
+    scheduler.set_apart(failed)
+    failed.batch[0].dead = True
+    scheduler.queue.add(texts(9))
+    assert scheduler.next(0, refused).tokens == 9
 
 
 def test_full_batches_go_to_every_lane_and_one_ahead():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from embedsvc.engine.serving import serve
-from embedsvc.engine.wire import Batch, Kind
+from embedsvc.engine.wire import Batch, Kind, Room
 
 SECONDS = 10
 
@@ -55,9 +55,9 @@ class Stream:
         while (batch := self._batches.get(timeout=SECONDS)) is not None:
             yield batch, self.answers.put
 
-    def send(self, *numbers, alone=False):
+    def send(self, *numbers, room=Room.LANE):
         for number in numbers:
-            self._batches.put(Batch(0, [[number]], alone))
+            self._batches.put(Batch(0, [[number]], room))
 
     def end(self):
         self._batches.put(None)
@@ -112,22 +112,37 @@ def test_no_batch_is_read_before_a_lane_is_free(encoder, stream):
         assert stream.answer() == number
 
 
-def test_a_batch_that_is_alone_has_all_cores(encoder, stream):
+@pytest.mark.parametrize("room", [Room.ALL, Room.EXCLUSIVE])
+def test_a_batch_may_have_all_cores(encoder, stream, room):
     for number in (1, 2):
-        stream.send(number, alone=True)
+        stream.send(number, room=room)
         assert begin(encoder, 1) == [("encode", number)]
         encoder.gate(number).set()
         assert stream.answer() == number
 
 
-def test_a_batch_that_is_alone_but_for_another_process_s_has_a_lane(encoder, stream):
+def test_beside_another_s_batch_it_has_a_lane(encoder, stream):
     stream.send(1)
     begin(encoder, 1)
-    stream.send(2, alone=True)
+    stream.send(2, room=Room.ALL)
     assert begin(encoder, 1) == [("encode_in_lane", 2)]
     for number in (2, 1):
         encoder.gate(number).set()
         assert stream.answer() == number
+
+
+def test_an_exclusive_batch_waits_until_nothing_is_beside_it_and_lets_nothing_come(encoder, stream):
+    stream.send(1)
+    begin(encoder, 1)
+    stream.send(2, room=Room.EXCLUSIVE)
+    stream.send(3)
+    assert encoder.begun.empty()
+    for number, method in ((1, "encode"), (2, "encode_in_lane")):
+        encoder.gate(number).set()
+        assert stream.answer() == number
+        assert begin(encoder, 1) == [(method, number + 1)]
+    encoder.gate(3).set()
+    assert stream.answer() == 3
 
 
 def test_a_batch_that_fails_takes_no_lane_with_it(encoder, stream):
