@@ -18,7 +18,7 @@ from pathlib import Path
 import faulty
 import psutil
 from endured import AFTER, BEFORE, Calls, Fault, Memory, growth, summarize
-from hurt import FAILING, FAULTS, LASTING, failing, replica_of
+from hurt import SIGNALS, replica_of, signalled, told
 from lengths import SHORTEST, endless
 from model import share_model
 from over_grpc import open_channel, unary
@@ -47,6 +47,10 @@ LASTS = 3.0
 """Seconds of a fault that has a duration."""
 
 SAMPLES = 20
+
+FAULTY = (sys.executable, "-c", "from faulty import serve; serve()")
+LASTING = (faulty.EXHAUSTED, faulty.FAILING)
+"""Faults with a duration, in which calls may fail."""
 
 
 @dataclass(slots=True)
@@ -109,26 +113,21 @@ def _parse() -> argparse.Namespace:
 
 
 async def _run(folder: Path, requests: int) -> tuple[list[Fault], list[Memory]]:
-    model = share_model("model")
+    model, file = share_model("model"), folder / "fault"
     texts = _texts(open_supply(model / "tokenizer.json").passages)
     with run_service(folder / "service", "auto", model) as service:
         service.wait()
         async with open_channel(service) as channel:
             memory = await _many(service, unary(channel, service), texts, requests)
             way = unary(channel, service, DEADLINE)
-            faults = [await _hurt(Load(way, texts), name, hurt(service)) for name, hurt in FAULTS.items()]
-    return [*faults, await _fail_all(folder, model, texts)], memory
-
-
-async def _fail_all(folder: Path, model: Path, texts: Iterator[str]) -> Fault:
-    """Have an encoder fail every batch: one that can be told to."""
-    file = folder / "fault"
+            faults = [await _hurt(Load(way, texts), name, signalled(service, name)) for name in SIGNALS]
     os.environ |= {faulty.FAULT: str(file), "PYTHONPATH": str(Path(__file__).parent)}
-    command = (sys.executable, "-c", "from faulty import serve; serve()")
-    with run_service(folder / "faulty", "auto", model, command) as service:
+    with run_service(folder / "faulty", "auto", model, FAULTY) as service:
         service.wait()
         async with open_channel(service) as channel:
-            return await _hurt(Load(unary(channel, service, DEADLINE), texts), FAILING, failing(file))
+            way = unary(channel, service, DEADLINE)
+            faults += [await _hurt(Load(way, texts), name, told(file, name)) for name in LASTING]
+    return faults, memory
 
 
 def _texts(passages: Passages) -> Iterator[str]:

@@ -10,8 +10,11 @@ from statistics import median
 BEFORE, AFTER = 5.0, 12.0
 """Seconds of load around a fault."""
 
-SLICE = 0.5
+SLICE = 0.25
 """Seconds over which throughput is taken."""
+
+NOTICED = 1.0
+"""Seconds by which a fault shows, if it does at all: what dips later is the machine."""
 
 BACK = 0.8
 """Throughput has returned when a slice has this part of what slices had before."""
@@ -70,7 +73,7 @@ def summarize(name: str, calls: Calls, begin: float, end: float) -> Fault:
     return Fault(
         fault=name,
         calls=len(calls.seconds),
-        errors=Counter(calls.errors),
+        errors=dict(Counter(calls.errors)),
         before=before,
         back_seconds=_back(_rates(calls.ended, end, end + AFTER), BACK * before),
         silence_seconds=max((later - earlier for earlier, later in pairwise(calls.ended)), default=math.inf),
@@ -80,7 +83,8 @@ def summarize(name: str, calls: Calls, begin: float, end: float) -> Fault:
 
 def _back(rates: Sequence[float], enough: float) -> float | None:
     """Seconds until a slice was good again after the first that was not; None if none was."""
-    bad = next((at for at, rate in enumerate(rates) if rate < enough), None)
+    soon = rates[: round(NOTICED / SLICE)]
+    bad = next((at for at, rate in enumerate(soon) if rate < enough), None)
     if bad is None:
         return 0.0
     good = next((at for at in range(bad, len(rates)) if rates[at] >= enough), None)

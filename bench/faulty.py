@@ -1,4 +1,4 @@
-"""The service with an encoder that fails every batch as long as it is told to.
+"""The service with an encoder that fails as long as it is told to.
 
 `python -c "from faulty import serve; serve()"` is `embedsvc serve` with it.
 """
@@ -17,7 +17,12 @@ from embedsvc.engine.encoder import Encoder, LanedEncoder
 from embedsvc.types import TokenSequence, Vectors
 
 FAULT = "BENCH_FAULT_FILE"
-"""The variable that names a file; as long as that is there, batches fail."""
+"""The variable that names a file; as long as that is there, it says how batches fail."""
+
+EXHAUSTED, FAILING = "memory runs out", "every batch fails"
+
+ROOM = 32
+"""Tokens that there is memory for when it runs out."""
 
 
 class FaultyEncoder:
@@ -32,18 +37,20 @@ class FaultyEncoder:
 
     def encode(self, batch: Sequence[TokenSequence]) -> Vectors:
         """See `Encoder.encode`."""
-        return self._unless_told(self._encoder.encode, batch)
+        self._fail_if_told(batch)
+        return self._encoder.encode(batch)
 
     def encode_in_lane(self, batch: Sequence[TokenSequence]) -> Vectors:
         """See `LanedEncoder.encode_in_lane`."""
-        return self._unless_told(self._encoder.encode_in_lane, batch)
+        self._fail_if_told(batch)
+        return self._encoder.encode_in_lane(batch)
 
-    def _unless_told(
-        self, encode: Callable[[Sequence[TokenSequence]], Vectors], batch: Sequence[TokenSequence]
-    ) -> Vectors:
-        if self._fault.exists():
+    def _fail_if_told(self, batch: Sequence[TokenSequence]) -> None:
+        fault = self._fault.read_text() if self._fault.exists() else None
+        if fault == FAILING:
             raise RuntimeError("as it was told")
-        return encode(batch)
+        if fault == EXHAUSTED and sum(map(len, batch)) > ROOM:
+            raise MemoryError("as it was told")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,16 +1,14 @@
 """What is done to a replica under load."""
 
 import signal
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
 from service import Service
 
-EXHAUSTED, FAILING = "memory runs out", "every batch fails"
-LASTING = (EXHAUSTED, FAILING)
-"""Faults with a duration, in which calls may fail."""
+SIGNALS = {"killed": signal.SIGKILL, "hangs": signal.SIGSTOP}
 
 
 def replica_of(service: Service) -> psutil.Process:
@@ -20,39 +18,19 @@ def replica_of(service: Service) -> psutil.Process:
 
 
 @contextmanager
-def failing(file: Path) -> Iterator[None]:
-    """Tell `faulty.FaultyEncoder` to fail."""
-    file.touch()
+def signalled(service: Service, name: str) -> Iterator[None]:
+    """Send the replica's process a signal."""
+    replica_of(service).send_signal(SIGNALS[name])
+    yield
+
+
+@contextmanager
+def told(file: Path, fault: str) -> Iterator[None]:
+    """Tell `faulty.FaultyEncoder` how to fail, as long as the context is open."""
+    fresh = file.with_suffix(".new")
+    fresh.write_text(fault)
+    fresh.replace(file)
     try:
         yield
     finally:
         file.unlink()
-
-
-@contextmanager
-def _exhausted(service: Service) -> Iterator[None]:
-    """Let the replica have no more memory than it has."""
-    replica = replica_of(service)
-    before = replica.rlimit(psutil.RLIMIT_AS)
-    replica.rlimit(psutil.RLIMIT_AS, (replica.memory_info().rss, before[1]))
-    try:
-        yield
-    finally:
-        with suppress(psutil.NoSuchProcess):  # it has died of it, and has a successor
-            replica.rlimit(psutil.RLIMIT_AS, before)
-
-
-def _signalled(number: signal.Signals) -> Callable[[Service], AbstractContextManager[None]]:
-    @contextmanager
-    def hurt(service: Service) -> Iterator[None]:
-        replica_of(service).send_signal(number)
-        yield
-
-    return hurt
-
-
-FAULTS: Mapping[str, Callable[[Service], AbstractContextManager[None]]] = {
-    "killed": _signalled(signal.SIGKILL),
-    "hangs": _signalled(signal.SIGSTOP),
-    EXHAUSTED: _exhausted,
-}
