@@ -5,6 +5,7 @@ busy ones let the next batch grow. Only a batch that can grow no further is made
 the same time share what waits. What may have ended a replica's process has the next one to itself.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
@@ -22,8 +23,11 @@ LEAST_SHARE = 64
 """Tokens that are not worth sharing among lanes: a batch of fewer takes as long as reading the weights."""
 
 WORTH_ALL = 128
-"""Tokens from which on all lanes are worth it for a batch that has no company. With fewer, cores that have
-slept wait for each other longer than one takes: docs/adr/0019 has figures."""
+"""Tokens from which on all lanes are worth it for a batch without company, however long cores have slept."""
+
+AWAKE_SECONDS = 0.01
+"""Cores that began their last batch longer ago have slept since, and then wait for each other longer than one of
+them takes for a short text: docs/adr/0019 has figures."""
 
 RECOVERY = 64
 """After the replica's memory ran out, every batch that succeeds gives back one part in so many."""
@@ -52,6 +56,7 @@ class _Load:
         taken: Lanes of these.
         tokens: Of these.
         exclusive: Whether its one batch is to be its only one.
+        last: When it was given the last one.
     """
 
     depth: int
@@ -60,6 +65,7 @@ class _Load:
     taken: int = 0
     tokens: int = 0
     exclusive: bool = False
+    last: float = -math.inf
 
     def lanes_of(self, room: Room) -> int:
         """How many lanes a batch takes."""
@@ -108,7 +114,10 @@ class Scheduler(Generic[Entry, Replica]):
             replica, entries, exclusive = taken
             batch = self._sort_out(entries, now, refuse)
             if batch:
-                return self._assign(replica, batch, exclusive=exclusive)
+                tokens = sum(entry.length for entry in batch)
+                room = Room.EXCLUSIVE if exclusive else self._room(self._loads[replica], tokens, now)
+                self._note(self._loads[replica], tokens, room, now)
+                return Assignment(replica, batch, tokens, room)
         return None
 
     def finish(self, done: Assignment[Entry, Replica], seconds: float | None) -> None:
@@ -198,20 +207,17 @@ class Scheduler(Generic[Entry, Replica]):
             self.pace.doubt()
         return [entry for entry in batch if not entry.dead]
 
-    def _assign(
-        self, replica: Replica, batch: Sequence[Entry], *, exclusive: bool
-    ) -> Assignment[Entry, Replica]:
-        load, tokens = self._loads[replica], sum(entry.length for entry in batch)
-        room = Room.LANE
-        if exclusive:
-            room = Room.EXCLUSIVE
-        elif tokens >= WORTH_ALL and not load.taken and not self.queue:
-            room = Room.ALL
+    def _room(self, load: _Load, tokens: int, now: float) -> Room:
+        """What of a replica a batch is to have that need not be its only one."""
+        worth_all = tokens >= WORTH_ALL or now - load.last < AWAKE_SECONDS
+        return Room.ALL if worth_all and not load.taken and not self.queue else Room.LANE
+
+    def _note(self, load: _Load, tokens: int, room: Room, now: float) -> None:
         load.batches += 1
         load.taken += load.lanes_of(room)
         load.tokens += tokens
-        load.exclusive = exclusive
-        return Assignment(replica, batch, tokens, room)
+        load.exclusive = room is Room.EXCLUSIVE
+        load.last = now
 
 
 def _cut(batch: Sequence[Entry], parts: int) -> list[Sequence[Entry]]:

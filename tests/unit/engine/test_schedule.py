@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from test_queue import LIMITS, REQUEST, Text, texts, within
 
 from embedsvc.engine.limits import BatchLimits
-from embedsvc.engine.schedule import LEAST_SHARE, RECOVERY, WORTH_ALL, Scheduler
+from embedsvc.engine.schedule import AWAKE_SECONDS, LEAST_SHARE, RECOVERY, WORTH_ALL, Scheduler
 from embedsvc.engine.wire import Room
 
 SECONDS_A_TOKEN = 0.001
@@ -214,6 +214,18 @@ def test_a_long_text_without_company_has_all_lanes():
     assert scheduler.next(0, refused) is None
     scheduler.finish(alone, 0.1)
     assert scheduler.next(0, refused).tokens == 16
+
+
+@pytest.mark.parametrize(("idle", "room"), [(0.5, Room.ALL), (1.5, Room.LANE)])
+def test_a_short_text_without_company_has_all_lanes_while_they_are_awake(idle, room):
+    scheduler = Scheduler(BatchLimits(1024, 256, padded=False))
+    scheduler.join("cpu", depth=2, lanes=2)
+    scheduler.queue.add(texts(16))
+    first = scheduler.next(5.0, refused)
+    scheduler.finish(first, 0.001)
+    scheduler.queue.add(texts(16))
+    assert first.room is Room.LANE
+    assert scheduler.next(5.0 + idle * AWAKE_SECONDS, refused).room is room
 
 
 def test_what_was_set_apart_has_a_replica_to_itself_and_the_others_go_on():
