@@ -26,8 +26,8 @@ WORTH_ALL = 128
 """Tokens from which on all lanes are worth it for a batch without company, however long cores have slept."""
 
 AWAKE_SECONDS = 0.01
-"""Cores that began their last batch longer ago have slept since, and then wait for each other longer than one of
-them takes for a short text: docs/adr/0019 has figures."""
+"""Cores that began their last batch longer ago have slept since, and then wait for each other longer than one
+of them takes for a short text: docs/adr/0019 has figures."""
 
 RECOVERY = 64
 """After the replica's memory ran out, every batch that succeeds gives back one part in so many."""
