@@ -169,6 +169,7 @@ class Batcher:
             self._metrics.batch_failures.inc()
             self._isolate(batch, error)
         except ReplicaLostError as error:
+            self._scheduler.leave(batch.replica)  # which `left` comes to say only when its process is gone
             self._fail_over(batch, error)
         except (Exception, asyncio.CancelledError):
             self._fail(batch.batch, InternalError())
@@ -190,7 +191,7 @@ class Batcher:
         log.warning("memory ran out", device=batch.replica.device, tokens=batch.tokens)
         if len(batch.batch) > 1:
             self._scheduler.shrink(batch)
-        elif batch.room is not Room.EXCLUSIVE:
+        elif batch.room is not Room.EXCLUSIVE and batch.replica.depth > 1:
             self._scheduler.set_apart(batch)
         else:
             self._fail(batch.batch, OverloadedError("the device is out of memory; try again later"))

@@ -27,6 +27,9 @@ TOKENS = Struct("<I")  # what the owner is told of a guest's batch
 Reply: TypeAlias = Callable[[Answer], None]
 """Answers a batch; to be called once, from any thread."""
 
+Begin: TypeAlias = Callable[[], Reply]
+"""Says that a batch has begun, and returns how it is answered; to be called once, before the next is read."""
+
 
 class Line:
     """One connection. It reads no byte beyond the batch that it is asked for.
@@ -77,8 +80,8 @@ class Line:
         self.connection.close()
 
 
-def take_turns(owner: socket.socket, listener: socket.socket, ready: Answer) -> Iterator[tuple[Batch, Reply]]:
-    """Read batches of the owner and of guests, and say how each is answered, until the owner is gone.
+def take_turns(owner: socket.socket, listener: socket.socket, ready: Answer) -> Iterator[tuple[Batch, Begin]]:
+    """Read batches of the owner and of guests, and say how each is begun, until the owner is gone.
 
     Args:
         owner: The way to who started this process.
@@ -95,10 +98,9 @@ def take_turns(owner: socket.socket, listener: socket.socket, ready: Answer) -> 
                 if line is None:
                     _admit(listener, ready, selector)
                 elif (batch := line.read()) and line is home:
-                    home.write(batch.number, Answer(Kind.BEGUN, b""))
-                    yield batch, partial(home.write, batch.number)
+                    yield batch, partial(_begin, home, batch)
                 elif batch:
-                    yield batch, _Visit(line, home, batch, next(visits) % NUMBERS).begin()
+                    yield batch, _Visit(line, home, batch, next(visits) % NUMBERS).begin
                 elif line is home:
                     return
                 else:
@@ -131,6 +133,11 @@ def _admit(listener: socket.socket, ready: Answer, selector: DefaultSelector) ->
         line.close()
     else:
         selector.register(connection, EVENT_READ, line)
+
+
+def _begin(owner: Line, batch: Batch) -> Reply:
+    owner.write(batch.number, Answer(Kind.BEGUN, b""))
+    return partial(owner.write, batch.number)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -105,8 +105,10 @@ async def open_replica(
         ReplicaUnusableError: The encoder cannot be built, or cannot compute its warm-up, or not in time.
     """
     ours, theirs = socket.socketpair()
-    with theirs:
+    with theirs, ExitStack() as unless_followed:
+        unless_followed.enter_context(ours)
         process = await follow(_start(theirs, listener), BUFFER)
+        unless_followed.pop_all()
     relaying = asyncio.create_task(relay(process.output, order.device))
     life = Child(process)
     try:

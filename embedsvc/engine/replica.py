@@ -177,6 +177,7 @@ class Replica:
             while True:
                 self._take(await read_answer(self._reader))
         except (asyncio.IncompleteReadError, ConnectionError):
+            self._writer.close()  # whatever still comes has not begun
             self._fault = self._fault or await self._life.ended()
             raise ReplicaLostError(self._fault) from None
         finally:

@@ -5,7 +5,6 @@ busy ones let the next batch grow. Only a batch that can grow no further is made
 the same time share what waits. What may have ended a replica's process has the next one to itself.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
@@ -23,11 +22,8 @@ LEAST_SHARE = 64
 """Tokens that are not worth sharing among lanes: a batch of fewer takes as long as reading the weights."""
 
 WORTH_ALL = 128
-"""Tokens from which on all lanes are worth it for a batch without company, however long cores have slept."""
-
-AWAKE_SECONDS = 0.01
-"""Cores that began their last batch longer ago have slept since, and then wait for each other longer than one
-of them takes for a short text: docs/adr/0019 has figures."""
+"""Tokens from which on all lanes are worth it for a batch without company. With fewer, cores that have slept
+wait for each other longer than one of them takes: docs/adr/0019 has figures."""
 
 RECOVERY = 64
 """After the replica's memory ran out, every batch that succeeds gives back one part in so many."""
@@ -56,7 +52,6 @@ class _Load:
         taken: Lanes of these.
         tokens: Of these.
         exclusive: Whether its one batch is to be its only one.
-        last: When it was given the last one.
     """
 
     depth: int
@@ -65,7 +60,6 @@ class _Load:
     taken: int = 0
     tokens: int = 0
     exclusive: bool = False
-    last: float = -math.inf
 
     def lanes_of(self, room: Room) -> int:
         """How many lanes a batch takes."""
@@ -115,8 +109,8 @@ class Scheduler(Generic[Entry, Replica]):
             batch = self._sort_out(entries, now, refuse)
             if batch:
                 tokens = sum(entry.length for entry in batch)
-                room = Room.EXCLUSIVE if exclusive else self._room(self._loads[replica], tokens, now)
-                self._note(self._loads[replica], tokens, room, now)
+                room = Room.EXCLUSIVE if exclusive else self._room(self._loads[replica], tokens)
+                self._note(self._loads[replica], tokens, room)
                 return Assignment(replica, batch, tokens, room)
         return None
 
@@ -133,8 +127,9 @@ class Scheduler(Generic[Entry, Replica]):
             self._resize(self.queue.limits.tokens + max(1, self._limits.tokens // RECOVERY))
 
     def split(self, failed: Assignment[Entry, Replica], parts: int = 2) -> None:
-        """Put a batch back in parts."""
-        self.queue.put_back(_cut(failed.batch, parts))
+        """Put a batch back in parts; what was apart stays apart."""
+        put = self.queue.put_apart if failed.room is Room.EXCLUSIVE else self.queue.put_back
+        put(_cut(failed.batch, parts))
 
     def set_apart(self, failed: Assignment[Entry, Replica], parts: int = 1) -> None:
         """Put a batch back in parts each of which has a replica to itself."""
@@ -162,15 +157,10 @@ class Scheduler(Generic[Entry, Replica]):
         return (replica, entries, False) if entries else None
 
     def _reserve(self) -> Replica | None:
-        """The replica that is given nothing new, for what was put apart; None where nothing was."""
-        if not self.queue.waits_apart:
+        """The one replica that is given nothing new, for what was put apart; None where nothing was."""
+        if not self.queue.waits_apart or any(load.exclusive for load in self._loads.values()):
             return None
-        room = [
-            (load.batches, at, replica)
-            for at, (replica, load) in enumerate(self._loads.items())
-            if not load.exclusive
-        ]
-        return min(room)[2] if room else None
+        return min(self._loads, key=lambda replica: self._loads[replica].batches, default=None)
 
     def _free(self, reserved: Replica | None) -> Replica | None:
         """Of the replicas with room, the one with the fewest tokens under way."""
@@ -207,17 +197,15 @@ class Scheduler(Generic[Entry, Replica]):
             self.pace.doubt()
         return [entry for entry in batch if not entry.dead]
 
-    def _room(self, load: _Load, tokens: int, now: float) -> Room:
+    def _room(self, load: _Load, tokens: int) -> Room:
         """What of a replica a batch is to have that need not be its only one."""
-        worth_all = tokens >= WORTH_ALL or now - load.last < AWAKE_SECONDS
-        return Room.ALL if worth_all and not load.taken and not self.queue else Room.LANE
+        return Room.ALL if tokens >= WORTH_ALL and not load.taken and not self.queue else Room.LANE
 
-    def _note(self, load: _Load, tokens: int, room: Room, now: float) -> None:
+    def _note(self, load: _Load, tokens: int, room: Room) -> None:
         load.batches += 1
         load.taken += load.lanes_of(room)
         load.tokens += tokens
         load.exclusive = room is Room.EXCLUSIVE
-        load.last = now
 
 
 def _cut(batch: Sequence[Entry], parts: int) -> list[Sequence[Entry]]:

@@ -14,7 +14,7 @@ from typing import TypeAlias
 import numpy as np
 
 from embedsvc.engine.encoder import Encoder, LanedEncoder, PipelinedEncoder
-from embedsvc.engine.guests import Reply
+from embedsvc.engine.guests import Begin, Reply
 from embedsvc.engine.memory import is_out_of_memory, release_cached_memory
 from embedsvc.engine.wire import Answer, Batch, Kind, Room
 from embedsvc.types import TokenSequence, Vectors
@@ -22,7 +22,7 @@ from embedsvc.types import TokenSequence, Vectors
 Finish: TypeAlias = Callable[[float], Answer]
 """Waits for an answer, given when the batch before it was done."""
 
-Batches: TypeAlias = Iterable[tuple[Batch, Reply]]
+Batches: TypeAlias = Iterable[tuple[Batch, Begin]]
 
 
 def serve(encoder: Encoder, batches: Batches) -> None:
@@ -47,7 +47,8 @@ def check(vectors: Vectors, texts: Sequence[TokenSequence], encoder: Encoder) ->
 
 
 def _serve_one_by_one(encoder: Encoder, batches: Batches) -> None:
-    for batch, reply in batches:
+    for batch, begin in batches:
+        reply = begin()
         reply(_encode(encoder, batch.texts, encoder.encode))
 
 
@@ -65,13 +66,14 @@ def _serve_side_by_side(encoder: LanedEncoder, batches: Batches) -> None:
     coming = iter(batches)
     with ThreadPoolExecutor(encoder.lanes, thread_name_prefix="lane") as threads:
         while free.acquire() and (item := next(coming, None)):
-            batch, reply = item
+            batch, begin = item
             if _acquire_rest(free, encoder.lanes - 1, batch.room):
+                reply = begin()
                 answer = _encode(encoder, batch.texts, encoder.encode)
                 free.release(encoder.lanes)
                 reply(answer)
             else:
-                threads.submit(run, batch, reply)
+                threads.submit(run, batch, begin())
 
 
 def _acquire_rest(free: Semaphore, lanes: int, room: Room) -> bool:
@@ -107,9 +109,10 @@ def _serve_pipelined(encoder: PipelinedEncoder, batches: Batches) -> None:
     under_way: Queue[tuple[Finish, Reply] | None] = Queue(max(1, encoder.depth - 1))
     collecting = Thread(target=_collect, args=(under_way,), daemon=True)
     collecting.start()
-    for batch, reply in batches:
+    for batch, begin in batches:
         if batch.room is Room.EXCLUSIVE:
             under_way.join()
+        reply = begin()
         under_way.put((_launch(encoder, batch.texts), reply))
         if batch.room is Room.EXCLUSIVE:
             under_way.join()
@@ -130,12 +133,14 @@ def _launch(encoder: PipelinedEncoder, texts: Sequence[TokenSequence]) -> Finish
 
 def _collect(under_way: Queue[tuple[Finish, Reply] | None]) -> None:
     done = 0.0
-    while (item := under_way.get()) is not None:
-        finish, reply = item
-        answer = finish(done)
-        done = time.perf_counter()
-        reply(answer)
-        under_way.task_done()
+    with _ending_all():
+        while (item := under_way.get()) is not None:
+            finish, reply = item
+            answer = finish(done)
+            done = time.perf_counter()
+            with suppress(OSError):  # the owner is gone, as the thread that reads sees, too
+                reply(answer)
+            under_way.task_done()
 
 
 def _compute(

@@ -12,13 +12,14 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from threading import Lock
 from typing import BinaryIO, cast
 
 from embedsvc import logs
 from embedsvc.config import LogSettings
 from embedsvc.engine.encoder import Encoder, EncoderFactory, LanedEncoder, PipelinedEncoder
-from embedsvc.engine.guests import Reply, take_turns
+from embedsvc.engine.guests import Begin, Reply, take_turns
 from embedsvc.engine.serving import check, serve
 from embedsvc.engine.wire import Answer, Batch, Kind, read_batch, write_answer
 from embedsvc.signals import die_with_parent
@@ -60,7 +61,7 @@ def main() -> None:
         serve(encoder, _shared(connection, ready) if shared else _of_one(channel))
 
 
-def _of_one(channel: BinaryIO) -> Iterator[tuple[Batch, Reply]]:
+def _of_one(channel: BinaryIO) -> Iterator[tuple[Batch, Begin]]:
     """Batches of the owner, who has no guests."""
     writing = Lock()
     while (batch := read_batch(channel)) is not None:
@@ -69,10 +70,15 @@ def _of_one(channel: BinaryIO) -> Iterator[tuple[Batch, Reply]]:
             with writing:
                 write_answer(channel, replace(answer, number=number))
 
-        yield batch, reply
+        yield batch, partial(_told, reply)
 
 
-def _shared(owner: socket.socket, ready: Answer) -> Iterator[tuple[Batch, Reply]]:
+def _told(reply: Reply) -> Reply:
+    """To begin a batch of one who knows anyway when it does."""
+    return reply
+
+
+def _shared(owner: socket.socket, ready: Answer) -> Iterator[tuple[Batch, Begin]]:
     with socket.socket(fileno=int(sys.argv[2])) as listener:
         yield from take_turns(owner, listener, ready)
 

@@ -297,17 +297,19 @@ def killed_by(culprit, batcher):
             batcher.pool.lose(replica)
             successor = GatedReplica(lanes=replica.lanes)
             successor.wrong = compute
+            successors.append(successor)
             batcher.pool.add(successor)
             raise ReplicaLostError("it died", begun=True)
         return expected(batch)
 
-    return compute
+    successors = []
+    return compute, successors
 
 
 async def test_what_was_under_way_beside_a_text_that_kills_does_not_fail_with_it():
     replica = GatedReplica(lanes=2)
     async with batching(replica, limits=BatchLimits(1024, 256, padded=False)) as batcher:
-        replica.wrong = killed_by([7] * 100, batcher)
+        replica.wrong, successors = killed_by([7] * 100, batcher)
         replica.hold()
         tasks = [await queued(batcher, [number] * 100) for number in (7, 8)]
         await replica.begun()
@@ -318,6 +320,8 @@ async def test_what_was_under_way_beside_a_text_that_kills_does_not_fail_with_it
             await result(tasks[0])
         assert_vectors(await result(tasks[1]), [[8] * 100])
         assert_vectors(await result(later), [[9]])
+    begun = [(batch[0][0], one.rooms[at]) for one in successors for at, batch in enumerate(one.batches)]
+    assert dict(begun) == {7: Room.EXCLUSIVE, 8: Room.EXCLUSIVE, 9: Room.LANE}
 
 
 async def test_two_lanes_share_what_waits_and_a_long_text_alone_has_both():
@@ -329,7 +333,8 @@ async def test_two_lanes_share_what_waits_and_a_long_text_alone_has_both():
         replica.release()
         await result(task)
         await batcher.submit([[1] * 200], ANYONE)
-    assert replica.rooms == [Room.LANE, Room.LANE, Room.ALL]
+        await batcher.submit([[1]], ANYONE)
+    assert replica.rooms == [Room.LANE, Room.LANE, Room.ALL, Room.LANE]
 
 
 async def test_a_single_text_gets_all_the_memory_that_there_is_before_it_is_refused():

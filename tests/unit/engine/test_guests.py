@@ -86,9 +86,9 @@ def guest(stack, tmp_path, listener):
 
 @pytest.fixture
 def turns(owner, listener):
-    """The batches as they come, and how each is answered."""
+    """The batches as they come, each begun at once, and how it is answered."""
     with closing(take_turns(owner.theirs, listener, READY)) as batches:
-        yield batches
+        yield ((batch, begin()) for batch, begin in batches)
 
 
 def first_ids(batch):
@@ -141,6 +141,21 @@ def test_the_owner_hears_when_a_guest_s_batch_begins_and_how_it_ends(guest, turn
         reply(Answer(outcome, b"whatever it is", 0.125))
         assert owner.answer() == (Kind.ENDED, bytes([outcome]), 0.125)
         assert owner.number == begun
+
+
+def test_a_batch_has_not_begun_before_that_is_said(guest, owner, listener):
+    visitor = guest()
+    visitor.send([[1]])
+    with closing(take_turns(owner.theirs, listener, READY)) as batches:
+        _, begin = next(batches)
+        assert visitor.answer()[0] is Kind.READY
+        for peer in (visitor, owner):
+            peer.connection.settimeout(0.05)
+            with pytest.raises(TimeoutError):
+                peer.connection.recv(1, socket.MSG_PEEK)
+            peer.connection.settimeout(SECONDS)
+        begin()
+        assert (visitor.answer()[0], owner.answer()[0]) == (Kind.BEGUN, Kind.VISIT)
 
 
 def test_batches_that_end_in_another_order_are_told_by_their_numbers(guest, turns, owner):

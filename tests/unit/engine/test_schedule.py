@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from test_queue import LIMITS, REQUEST, Text, texts, within
 
 from embedsvc.engine.limits import BatchLimits
-from embedsvc.engine.schedule import AWAKE_SECONDS, LEAST_SHARE, RECOVERY, WORTH_ALL, Scheduler
+from embedsvc.engine.schedule import LEAST_SHARE, RECOVERY, WORTH_ALL, Scheduler
 from embedsvc.engine.wire import Room
 
 SECONDS_A_TOKEN = 0.001
@@ -216,18 +216,6 @@ def test_a_long_text_without_company_has_all_lanes():
     assert scheduler.next(0, refused).tokens == 16
 
 
-@pytest.mark.parametrize(("idle", "room"), [(0.5, Room.ALL), (1.5, Room.LANE)])
-def test_a_short_text_without_company_has_all_lanes_while_they_are_awake(idle, room):
-    scheduler = Scheduler(BatchLimits(1024, 256, padded=False))
-    scheduler.join("cpu", depth=2, lanes=2)
-    scheduler.queue.add(texts(16))
-    first = scheduler.next(5.0, refused)
-    scheduler.finish(first, 0.001)
-    scheduler.queue.add(texts(16))
-    assert first.room is Room.LANE
-    assert scheduler.next(5.0 + idle * AWAKE_SECONDS, refused).room is room
-
-
 def test_what_was_set_apart_has_a_replica_to_itself_and_the_others_go_on():
     scheduler = Scheduler(BatchLimits(64, 32, padded=False))
     for replica in ("a", "b"):
@@ -238,10 +226,13 @@ def test_what_was_set_apart_has_a_replica_to_itself_and_the_others_go_on():
     scheduler.leave("a")
     scheduler.set_apart(first, parts=2)
     scheduler.join("a", depth=2, lanes=2)
+    of_b = [one for one in others if one.replica == "b"]
     for text in suspect:
         alone = scheduler.next(0, refused)
         assert (alone.replica, alone.batch, alone.room) == ("a", [text], Room.EXCLUSIVE)
         assert scheduler.next(0, refused) is None, "b is full, and a has enough"
+        scheduler.finish(of_b.pop(), 0.1)
+        assert scheduler.next(0, refused).replica == "b"
         scheduler.finish(alone, 0.1)
     rest = [scheduler.next(0, refused) for _ in range(3)]
     assert {(one.replica, one.room) for one in rest} == {("a", Room.LANE)}
@@ -258,6 +249,23 @@ def test_a_busy_replica_drains_for_what_was_set_apart():
     assert scheduler.next(0, refused) is None
     scheduler.finish(busy, 0.1)
     assert scheduler.next(0, refused).batch == failed.batch
+
+
+@pytest.mark.parametrize("again", [Scheduler.split, Scheduler.shrink])
+def test_what_was_set_apart_stays_apart_in_its_parts(again):
+    scheduler = Scheduler(BatchLimits(64, 32, padded=False))
+    scheduler.join("cpu", depth=2)
+    scheduler.queue.add(texts(8, 8))
+    failed = scheduler.next(0, refused)
+    scheduler.finish(failed, None)
+    scheduler.set_apart(failed)
+    apart = scheduler.next(0, refused)
+    again(scheduler, apart)
+    scheduler.finish(apart, None)
+    for text in failed.batch:
+        part = scheduler.next(0, refused)
+        assert (part.batch, part.room) == ([text], Room.EXCLUSIVE)
+        scheduler.finish(part, 0.1)
 
 
 def test_what_was_set_apart_and_is_dead_holds_nobody_up():

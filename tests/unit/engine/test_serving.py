@@ -45,6 +45,17 @@ class Lanes:
         return None
 
 
+class Deep(Lanes):
+    """The same, of whose batches two are launched before the first is collected."""
+
+    depth = 2
+
+    def launch(self, batch):
+        [[number]] = batch
+        self.begun.put(("launch", number))
+        return lambda: self._encode("collect", batch)
+
+
 class Stream:
     """Batches that a test sends, and the answers as they come."""
 
@@ -53,7 +64,7 @@ class Stream:
 
     def __iter__(self):
         while (batch := self._batches.get(timeout=SECONDS)) is not None:
-            yield batch, self.answers.put
+            yield batch, lambda: self.answers.put
 
     def send(self, *numbers, room=Room.LANE):
         for number in numbers:
@@ -154,3 +165,18 @@ def test_a_batch_that_fails_takes_no_lane_with_it(encoder, stream):
         assert b"as it was told" in answer.payload
     begin(encoder, 3)
     test_batches_are_computed_side_by_side_and_answered_as_they_end(encoder, stream)
+
+
+@pytest.mark.parametrize("encoder", [Deep()])
+def test_an_exclusive_batch_is_not_launched_beside_another(encoder, stream):
+    stream.send(1)
+    assert begin(encoder, 2) == [("launch", 1), ("collect", 1)]
+    stream.send(2, room=Room.EXCLUSIVE)
+    stream.send(3)
+    for number in (1, 2):
+        assert encoder.begun.empty()
+        encoder.gate(number).set()
+        assert stream.answer() == number
+        assert begin(encoder, 2) == [("launch", number + 1), ("collect", number + 1)]
+    encoder.gate(3).set()
+    assert stream.answer() == 3
