@@ -59,14 +59,14 @@ def check_dimensions(wanted: int | None, own: int, *, allowed: bool, model: str)
     """
     if wanted is None or wanted == own:
         return own
-    if not 1 <= wanted <= own:
-        raise InvalidRequestError(
-            f"dimensions must be from 1 to {own} for {model}; got {wanted}", param="dimensions"
-        )
     if not allowed:
         raise InvalidRequestError(
             f"dimensions must be {own} for {model}, which was not trained to be cut; the operator "
             f'can allow it with models.settings."{model}".allow_dimensions',
             param="dimensions",
+        )
+    if not 1 <= wanted <= own:
+        raise InvalidRequestError(
+            f"dimensions must be from 1 to {own} for {model}; got {wanted}", param="dimensions"
         )
     return wanted

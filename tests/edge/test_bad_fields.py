@@ -81,7 +81,7 @@ CASES = {
     "dimensions: fraction": ({"input": "a", "dimensions": 1.5}, "dimensions", "must be an integer"),
     "dimensions: zero": ({"input": "a", "dimensions": 0}, "dimensions", "must be at least 1"),
     "dimensions: negative": ({"input": "a", "dimensions": -1}, "dimensions", "must be at least 1"),
-    "dimensions: too many": ({"input": "a", "dimensions": 385}, "dimensions", "from 1 to 384 for all-MiniLM"),
+    "dimensions: too many": ({"input": "a", "dimensions": 385}, "dimensions", "must be 384 for all-MiniLM"),
     "dimensions: not trained for": (
         {"input": "a", "dimensions": 128},
         "dimensions",

@@ -47,7 +47,7 @@ CASES = {
         "8192 characters at most; got 8193",
     ),
     "NUL in a text": (texts("a\x00b"), "INVALID_REQUEST", "inputs[0]", "U+0000"),
-    "too many dimensions": (texts("x", dimensions=385), "INVALID_REQUEST", "dimensions", "from 1 to 384"),
+    "too many dimensions": (texts("x", dimensions=385), "INVALID_REQUEST", "dimensions", "must be 384"),
     "dimensions of a model that is not cut": (
         texts("x", dimensions=128),
         "INVALID_REQUEST",
