@@ -51,7 +51,7 @@ class Caller:
 
     Attributes:
         name: What fairness is kept between: the name of the key.
-        deadline: When the answer is worthless, in seconds of the event loop's clock.
+        deadline: When the answer is worthless, in seconds of time.monotonic.
         patient: Wait for room in the queue instead of failing; streams do.
         bulk: Whether interactive work goes first.
     """

@@ -11,17 +11,16 @@ import socket
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
-from threading import Lock
 from typing import BinaryIO, cast
 
 from embedsvc import logs
 from embedsvc.config import LogSettings
 from embedsvc.engine.encoder import Encoder, EncoderFactory, LanedEncoder, PipelinedEncoder
-from embedsvc.engine.guests import Begin, Reply, take_turns
+from embedsvc.engine.guests import Begin, Line, take_turns
 from embedsvc.engine.serving import check, serve
-from embedsvc.engine.wire import Answer, Batch, Kind, read_batch, write_answer
+from embedsvc.engine.wire import Answer, Batch, Kind, write_answer
 from embedsvc.signals import die_with_parent
 from embedsvc.types import TokenSequence
 
@@ -58,24 +57,14 @@ def main() -> None:
         shared = bool(sys.argv[2:])
         ready = Answer(Kind.READY, _describe(encoder, shared=shared), seconds, encoder.gpu_memory())
         write_answer(channel, ready)
-        serve(encoder, _shared(connection, ready) if shared else _of_one(channel))
+        serve(encoder, _shared(connection, ready) if shared else _of_one(connection))
 
 
-def _of_one(channel: BinaryIO) -> Iterator[tuple[Batch, Begin]]:
-    """Batches of the owner, who has no guests."""
-    writing = Lock()
-    while (batch := read_batch(channel)) is not None:
-
-        def reply(answer: Answer, number: int = batch.number) -> None:
-            with writing:
-                write_answer(channel, replace(answer, number=number))
-
-        yield batch, partial(_told, reply)
-
-
-def _told(reply: Reply) -> Reply:
-    """To begin a batch of one who knows anyway when it does."""
-    return reply
+def _of_one(owner: socket.socket) -> Iterator[tuple[Batch, Begin]]:
+    """Batches of the owner, who has no guests, and so knows when they begin."""
+    home = Line(owner)
+    while (batch := home.read()) is not None:
+        yield batch, partial(partial, home.write, batch.number)
 
 
 def _shared(owner: socket.socket, ready: Answer) -> Iterator[tuple[Batch, Begin]]:

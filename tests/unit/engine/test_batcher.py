@@ -232,6 +232,18 @@ async def test_what_a_lost_replica_had_under_way_is_computed_by_another():
     assert bad.batches == [[[1], [11]]]
 
 
+async def test_a_lost_replica_is_not_asked_again_though_its_end_is_not_told_yet(replica):
+    async with batching(replica) as batcher:
+        replica.lose()
+        task = await queued(batcher, [1])
+        for _ in range(20):
+            await asyncio.sleep(0)
+        batcher.pool.lose(replica)
+        batcher.pool.add(GatedReplica())
+        assert_vectors(await result(task), [[1]])
+    assert replica.sent == 1
+
+
 async def test_what_waits_is_computed_when_the_only_replica_is_replaced(replica):
     async with batching(replica) as batcher:
         replica.hold()
