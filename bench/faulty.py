@@ -30,7 +30,7 @@ class FaultyEncoder:
 
     def __init__(self, encoder: LanedEncoder) -> None:
         self.device, self.dimensions, self.padded = encoder.device, encoder.dimensions, encoder.padded
-        self.lanes = encoder.lanes
+        self.lanes, self.worth_all = encoder.lanes, encoder.worth_all
         self.gpu_memory = encoder.gpu_memory
         self._encoder = encoder
         self._fault = Path(os.environ[FAULT])

@@ -111,7 +111,7 @@ class Batcher:
 
     def joined(self, replica: Replica) -> None:
         """See `pool.Listener`."""
-        self._scheduler.join(replica, replica.depth, replica.lanes)
+        self._scheduler.join(replica, replica.depth, replica.lanes, replica.worth_all)
         self._wake()
 
     def left(self, replica: Replica) -> None:

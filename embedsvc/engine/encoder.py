@@ -65,6 +65,8 @@ class LanedEncoder(Encoder, Protocol):
 
     lanes: int
     """How many batches."""
+    worth_all: int
+    """Tokens from which on a batch without company is better off with all cores."""
 
     def encode_in_lane(self, batch: Sequence[TokenSequence]) -> Vectors:
         """Compute what `encode` does on one lane's cores. At most `lanes` threads call it at once."""

@@ -19,11 +19,16 @@ from embedsvc.engine.int8 import Int8Linear
 from embedsvc.engine.packing import Group, Packed, pack
 from embedsvc.engine.positions import position_vectors, relative_bias
 from embedsvc.engine.prepack import Linear
+from embedsvc.engine.team import assemble
 from embedsvc.engine.weights import NAMES, Architecture, load_weights
 from embedsvc.types import TokenSequence, Vectors
 
 MOST_LANES = 4
 """With more cores than that, each lane has several: a long text is not to take much longer than it must."""
+
+
+APART_WORTH_ALL = 128
+"""Tokens that are worth all cores where these are not kept in place (`team.py`)."""
 
 
 class PackedEncoder:
@@ -41,6 +46,8 @@ class PackedEncoder:
     def __init__(
         self, folder: Path, architecture: Architecture, linear: type[Linear | Int8Linear] = Linear
     ) -> None:
+        self._team = assemble()
+        self.worth_all = 1 if self._team.cores else APART_WORTH_ALL
         weights = load_weights(folder, architecture.family)
         self.dimensions = architecture.dimensions
         self._architecture = architecture
@@ -59,7 +66,8 @@ class PackedEncoder:
 
     def encode(self, batch: Sequence[TokenSequence]) -> Vectors:
         """See `Encoder.encode`."""
-        return self._encode(batch, self._cores)
+        with self._team.in_place():
+            return self._encode(batch, self._cores)
 
     def encode_in_lane(self, batch: Sequence[TokenSequence]) -> Vectors:
         """See `LanedEncoder.encode_in_lane`."""

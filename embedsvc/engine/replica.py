@@ -111,6 +111,7 @@ class Replica:
         padded: See `Encoder.padded`.
         depth: Batches that it works on at once.
         lanes: How many of them it computes side by side.
+        worth_all: Tokens from which on a batch without company is to have all lanes.
         pace: How fast it has been.
         gpu_memory: Bytes of its device's memory that it holds; None without a GPU.
     """
@@ -129,6 +130,7 @@ class Replica:
         self.padded: bool = what["padded"]
         self.depth: int = what["depth"]
         self.lanes: int = what["lanes"]
+        self.worth_all: int = what["worth_all"]
         self.pace = Pace()
         self.pace.record(sum(map(len, order.warm_up)), ready.seconds)
         self.gpu_memory = ready.gpu_memory

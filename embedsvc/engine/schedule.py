@@ -21,10 +21,6 @@ AHEAD = 1
 LEAST_SHARE = 64
 """Tokens that are not worth sharing among lanes: a batch of fewer takes as long as reading the weights."""
 
-WORTH_ALL = 128
-"""Tokens from which on all lanes are worth it for a batch without company. With fewer, cores that have slept
-wait for each other longer than one of them takes: docs/adr/0019 has figures."""
-
 RECOVERY = 64
 """After the replica's memory ran out, every batch that succeeds gives back one part in so many."""
 
@@ -48,6 +44,7 @@ class _Load:
     Attributes:
         depth: Batches that it can work on at once.
         lanes: How many it computes side by side.
+        worth_all: Tokens from which on a batch without company is to have all lanes.
         batches: Those that it has.
         taken: Lanes of these.
         tokens: Of these.
@@ -56,6 +53,7 @@ class _Load:
 
     depth: int
     lanes: int
+    worth_all: int
     batches: int = 0
     taken: int = 0
     tokens: int = 0
@@ -83,15 +81,16 @@ class Scheduler(Generic[Entry, Replica]):
         self._limits = limits
         self._loads: dict[Replica, _Load] = {}
 
-    def join(self, replica: Replica, depth: int, lanes: int = 1) -> None:
+    def join(self, replica: Replica, depth: int, lanes: int = 1, worth_all: int = 1) -> None:
         """Let a replica take part.
 
         Args:
             replica: Who.
             depth: Batches that it can work on at once.
             lanes: How many of them it computes side by side.
+            worth_all: Tokens from which on a batch without company is to have all lanes.
         """
-        self._loads[replica] = _Load(depth, lanes)
+        self._loads[replica] = _Load(depth, lanes, worth_all)
 
     def leave(self, replica: Replica) -> None:
         """Give a replica nothing more."""
@@ -199,7 +198,7 @@ class Scheduler(Generic[Entry, Replica]):
 
     def _room(self, load: _Load, tokens: int) -> Room:
         """What of a replica a batch is to have that need not be its only one."""
-        return Room.ALL if tokens >= WORTH_ALL and not load.taken and not self.queue else Room.LANE
+        return Room.ALL if tokens >= load.worth_all and not load.taken and not self.queue else Room.LANE
 
     def _note(self, load: _Load, tokens: int, room: Room) -> None:
         load.batches += 1

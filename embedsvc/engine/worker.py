@@ -79,10 +79,10 @@ def _warm_up(encoder: Encoder, batch: Sequence[TokenSequence]) -> float:
 
 
 def _describe(encoder: Encoder, *, shared: bool) -> bytes:
-    lanes = encoder.lanes if isinstance(encoder, LanedEncoder) else 1
+    lanes, worth_all = (encoder.lanes, encoder.worth_all) if isinstance(encoder, LanedEncoder) else (1, 1)
     depth = encoder.depth if isinstance(encoder, PipelinedEncoder) else lanes
-    what = {"dimensions": encoder.dimensions, "padded": encoder.padded, "depth": depth, "lanes": lanes}
-    return json.dumps({**what, "shared": shared}).encode()
+    what = {"dimensions": encoder.dimensions, "padded": encoder.padded, "shared": shared}
+    return json.dumps({**what, "depth": depth, "lanes": lanes, "worth_all": worth_all}).encode()
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ class GatedReplica:
 
     dimensions = 3
     padded = False
+    worth_all = 128
     gpu_memory = None
 
     def __init__(self, device="cpu", lanes=1):

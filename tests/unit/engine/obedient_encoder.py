@@ -70,7 +70,7 @@ class Broken(ObedientEncoder):
 class LanedEncoder(ObedientEncoder):
     """The same, with two batches side by side; [first id, sum of ids, 0] where nothing is beside one."""
 
-    lanes = 2
+    lanes, worth_all = 2, 1
 
     def encode(self, batch):
         return super().encode(batch) * [1, 1, 0]

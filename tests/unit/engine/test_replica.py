@@ -86,7 +86,7 @@ async def test_it_says_what_its_encoder_is():
     async with serving(DeepEncoder) as (replica, _):
         assert (replica.depth, replica.lanes, replica.gpu_memory) == (2, 1, None)
     async with serving(LanedEncoder) as (replica, _):
-        assert (replica.depth, replica.lanes) == (2, 2)
+        assert (replica.depth, replica.lanes, replica.worth_all) == (2, 2, 1)
 
 
 @pytest.mark.parametrize("build", [ObedientEncoder, DeepEncoder, LanedEncoder])

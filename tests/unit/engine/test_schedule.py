@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 from test_queue import LIMITS, REQUEST, Text, texts, within
 
 from embedsvc.engine.limits import BatchLimits
-from embedsvc.engine.schedule import LEAST_SHARE, RECOVERY, WORTH_ALL, Scheduler
+from embedsvc.engine.schedule import LEAST_SHARE, RECOVERY, Scheduler
 from embedsvc.engine.wire import Room
 
 SECONDS_A_TOKEN = 0.001
+
+WORTH_ALL = 128
 
 
 def refused(text):
@@ -195,7 +197,7 @@ def test_a_lane_that_is_free_beside_a_busy_one_takes_all_that_waits():
 
 def test_what_is_too_little_to_share_takes_one_lane_and_leaves_the_other_to_who_comes():
     scheduler = Scheduler(BatchLimits(1024, 256, padded=False))
-    scheduler.join("cpu", depth=2, lanes=2)
+    scheduler.join("cpu", depth=2, lanes=2, worth_all=WORTH_ALL)
     scheduler.queue.add(texts(*[16] * (LEAST_SHARE // 16)))
     first = scheduler.next(0, refused)
     assert (first.tokens, first.room) == (LEAST_SHARE, Room.LANE)
@@ -206,7 +208,7 @@ def test_what_is_too_little_to_share_takes_one_lane_and_leaves_the_other_to_who_
 
 def test_a_long_text_without_company_has_all_lanes():
     scheduler = Scheduler(BatchLimits(1024, 256, padded=False))
-    scheduler.join("cpu", depth=2, lanes=2)
+    scheduler.join("cpu", depth=2, lanes=2, worth_all=WORTH_ALL)
     scheduler.queue.add(texts(WORTH_ALL))
     alone = scheduler.next(0, refused)
     assert alone.room is Room.ALL

@@ -19,7 +19,7 @@ class Lanes:
         begun: What was begun, and by which method.
     """
 
-    dimensions, padded, device, lanes = 1, False, "cpu", 2
+    dimensions, padded, device, lanes, worth_all = 1, False, "cpu", 2, 1
 
     def __init__(self):
         self.begun, self._events = Queue(), {}

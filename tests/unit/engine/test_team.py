@@ -1,0 +1,74 @@
+"""team: where its threads may be, seen in Linux's own words, each time in a fresh process."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+SHOW = """
+import json, os, sys, threading
+import torch
+from embedsvc.engine.team import assemble
+
+def threads():
+    return set(map(int, os.listdir("/proc/self/task")))
+
+cores = set(map(int, sys.argv[2].split(",")))
+os.sched_setaffinity(0, cores)
+torch.set_num_threads(int(sys.argv[1]))
+before = threads()
+team = assemble()
+[*helpers] = [os.sched_getaffinity(thread) for thread in threads() - before]
+with team.in_place():
+    inside = os.sched_getaffinity(0)
+    torch.zeros(1 << 20).add_(1)
+thread = threading.Thread(target=lambda: seen.append(os.sched_getaffinity(0)))
+seen = [os.sched_getaffinity(0)]
+thread.start()
+thread.join()
+more = len(threads() - before) > len(helpers)
+print(json.dumps({
+    "cores": team.cores, "helpers": [*map(sorted, helpers)], "inside": sorted(inside),
+    "after": [*map(sorted, seen)], "more": more,
+}))
+"""
+
+CORES = sorted(os.sched_getaffinity(0))[:2]
+
+pytestmark = pytest.mark.skipif(len(CORES) < 2, reason="one core")
+
+
+def show(threads, cores):
+    arguments = [sys.executable, "-c", SHOW, str(threads), ",".join(map(str, cores))]
+    return json.loads(subprocess.run(arguments, check=True, capture_output=True, text=True).stdout)
+
+
+def test_master_and_helper_are_kept_at_a_core_each_and_other_threads_are_not():
+    first, second = CORES
+    seen = show(2, CORES)
+    assert seen == {
+        "cores": CORES,
+        "helpers": [[second]],
+        "inside": [first],
+        "after": [CORES, CORES],
+        "more": False,
+    }
+
+
+@pytest.mark.parametrize(("threads", "cores"), [(1, CORES), (2, CORES[:1]), (3, CORES)])
+def test_teams_of_other_sizes_are_left_alone(threads, cores):
+    seen = show(threads, cores)
+    assert (seen["cores"], seen["inside"], seen["after"]) == ([], cores, [cores, cores])
+
+
+def test_a_core_that_was_taken_away_harms_nothing():
+    code = """
+import os, sys
+from embedsvc.engine.team import Team
+with Team([4095, 4094]).in_place():
+    print(sorted(os.sched_getaffinity(0)))
+"""
+    shown = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    assert shown.strip() == str(sorted(os.sched_getaffinity(0)))
