@@ -1,7 +1,9 @@
 """API keys: a file of SHA-256 digests and names, reread when it changes."""
 
 import hashlib
+import math
 import secrets
+import time
 from pathlib import Path
 
 import structlog
@@ -12,6 +14,10 @@ log = structlog.get_logger()
 
 PREFIX = "emb_"
 """What every key starts with, so that scanners for secrets can match it."""
+
+LOOK_SECONDS = 1.0
+"""For so long a key that was good is, before the file is looked at again: that is a system call, in which the
+event loop gives up the interpreter."""
 
 
 def generate() -> str:
@@ -29,10 +35,16 @@ class KeyFile:
 
     Keys are found by their digest: how long that takes says nothing of a key, since nobody can
     choose a digest.
+
+    Args:
+        path: The file.
+        seconds: How long known keys hold at least. The file is looked at for every unknown one.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, seconds: float = LOOK_SECONDS) -> None:
         self._path = path
+        self._seconds = seconds
+        self._looked = -math.inf
         self._stamp: tuple[int, int] | None = None
         self._names: dict[str, str] = {}
 
@@ -51,8 +63,12 @@ class KeyFile:
 
     def find(self, key: str) -> str | None:
         """Return the name of a key; None where it is unknown."""
-        self._refresh()
-        return self._names.get(digest(key))
+        found = digest(key)
+        now = time.monotonic()
+        if found not in self._names or now - self._looked >= self._seconds:
+            self._looked = now
+            self._refresh()
+        return self._names.get(found)
 
     def _refresh(self) -> None:
         try:

@@ -15,7 +15,7 @@ from embedsvc.engine.engine import Engine
 from embedsvc.engine.served import ServedModel
 from embedsvc.errors import EmbedsvcError, InternalError, InvalidRequestError
 from embedsvc.interceptors.base import Context
-from embedsvc.interceptors.call import caller_name
+from embedsvc.interceptors.call import caller_name, metadata
 from embedsvc.metrics import Metrics
 from embedsvc.types import Caller
 from embedsvc.v1 import embedding_pb2 as pb
@@ -42,7 +42,7 @@ def caller_of(context: Context, *, streams: bool = False) -> Caller:
     """
     remaining = context.time_remaining()
     deadline = None if remaining is None else time.monotonic() + remaining
-    said = dict(context.invocation_metadata() or ()).get(PRIORITY, "bulk" if streams else "interactive")
+    said = metadata.get().get(PRIORITY, "bulk" if streams else "interactive")
     if said not in ("interactive", "bulk"):
         raise InvalidRequestError(f"{PRIORITY} must be interactive or bulk", param=PRIORITY)
     return Caller(caller_name.get(), deadline, patient=streams, bulk=said == "bulk")

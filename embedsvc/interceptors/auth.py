@@ -1,11 +1,10 @@
 """Refuses calls without a known API key. That the peer has a certificate, TLS has already seen to."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from typing import Any
 
 from embedsvc.errors import UnauthenticatedError
-from embedsvc.interceptors.base import Context, Layer
-from embedsvc.interceptors.call import caller_name, is_open
+from embedsvc.interceptors.base import Behaviour, Context, Layer
+from embedsvc.interceptors.call import caller_name, is_open, metadata
 from embedsvc.keys import KeyFile
 
 SCHEME = "bearer "
@@ -17,16 +16,19 @@ class AuthLayer(Layer):
     def __init__(self, keys: KeyFile) -> None:
         self._keys = keys
 
-    @asynccontextmanager
-    async def around(self, method: str, context: Context) -> AsyncIterator[None]:
+    def wrap(self, method: str, inner: Behaviour) -> Behaviour:
         """See Layer."""
-        if not is_open(method):
-            caller_name.set(self._authenticate(context))
-        yield
+        if is_open(method):
+            return inner
 
-    def _authenticate(self, context: Context) -> str:
-        metadata = dict(context.invocation_metadata() or ())
-        value = metadata.get("authorization", "")
+        async def call(request: Any, context: Context) -> Any:  # noqa: ANN401 - grpc does not type it
+            caller_name.set(self._authenticate())
+            return await inner(request, context)
+
+        return call
+
+    def _authenticate(self) -> str:
+        value = metadata.get().get("authorization", "")
         if not isinstance(value, str) or not value.lower().startswith(SCHEME):
             raise UnauthenticatedError(
                 "no API key: send the header `Authorization: Bearer <key>`, or over gRPC the "

@@ -1,35 +1,38 @@
-"""What an interceptor is here: a context around the handler of every call, whatever its shape."""
+"""What an interceptor is here: a layer around the behaviour of every RPC, whatever its shape."""
 
 import asyncio
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing
-from functools import partial
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import grpc
+
+from embedsvc.interceptors.call import metadata
 
 if TYPE_CHECKING:  # only the stubs of grpc are generic
     Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
     Handler: TypeAlias = grpc.RpcMethodHandler[Any, Any]
 else:
     Context, Handler = grpc.aio.ServicerContext, grpc.RpcMethodHandler
-Around = Callable[[Context], AbstractAsyncContextManager[None]]
+
+Behaviour: TypeAlias = Callable[[Any, Context], Awaitable[Any]]
+"""Answers one call: what it returns is the answer, of a call that has one."""
 
 CODES = {code.value[0]: code.name for code in grpc.StatusCode}
 
 
 class Layer(ABC):
-    """Runs `around` about every call: unary and streamed alike."""
+    """Goes around every call: unary and streamed alike."""
 
     @abstractmethod
-    def around(self, method: str, context: Context) -> AbstractAsyncContextManager[None]:
-        """The context to run a call in.
+    def wrap(self, method: str, inner: Behaviour) -> Behaviour:
+        """Return a behaviour that awaits the inner one; called once for each RPC.
 
         Args:
             method: The full name of the RPC, such as "/embedsvc.v1.EmbeddingService/Embed".
-            context: The call.
+            inner: What is called next.
         """
 
 
@@ -56,9 +59,7 @@ class Onion(grpc.aio.ServerInterceptor):
             return None
         known, wrapped = self._wrapped.get(method, (None, None))
         if wrapped is None or known is not handler:
-            wrapped = handler
-            for layer in reversed(self._layers):
-                wrapped = _wrap(wrapped, partial(layer.around, method))
+            wrapped = _wrap(handler, method, self._layers)
             self._wrapped[method] = handler, wrapped
         return wrapped
 
@@ -77,31 +78,43 @@ def ended_as(context: Context, error: BaseException | None) -> str:
     return code.name if isinstance(code, grpc.StatusCode) else CODES[code or 0]
 
 
-def _wrap(handler: Handler, around: Around) -> Handler:
+def _wrap(handler: Handler, method: str, layers: Sequence[Layer]) -> Handler:
     shape = "_".join(
         "stream" if streamed else "unary"
         for streamed in (handler.request_streaming, handler.response_streaming)
     )
-    behaviour = getattr(handler, shape)
-
-    async def call(request: Any, context: Context) -> Any:  # noqa: ANN401 - grpc does not type it
-        async with around(context):
-            return await _drive(behaviour(request, context), context)
-
+    behaviour = _driven(getattr(handler, shape))
+    for layer in reversed(layers):
+        behaviour = layer.wrap(method, behaviour)
     build = getattr(grpc, f"{shape}_rpc_method_handler")
-    built: Handler = build(call, handler.request_deserializer, handler.response_serializer)
+    built: Handler = build(_known(behaviour), handler.request_deserializer, handler.response_serializer)
     return built
 
 
-async def _drive(running: Any, context: Context) -> Any:  # noqa: ANN401 - grpc does not type it
+def _known(inner: Behaviour) -> Behaviour:
+    """Read the metadata, once for all."""
+
+    async def call(request: Any, context: Context) -> Any:  # noqa: ANN401 - grpc does not type it
+        metadata.set(dict(context.invocation_metadata() or ()))
+        return await inner(request, context)
+
+    return call
+
+
+def _driven(behaviour: Callable[[Any, Context], Any]) -> Behaviour:
     """Await a handler; write out what one that yields does.
 
     Left to gRPC, a generator whose caller goes away is closed later by the garbage collector, and
-    `around` would end in another task.
+    layers would end in another task.
     """
-    if not inspect.isasyncgen(running):
-        return await running
-    async with aclosing(running):
-        async for response in running:
-            await context.write(response)
-    return None
+
+    async def call(request: Any, context: Context) -> Any:  # noqa: ANN401 - grpc does not type it
+        running = behaviour(request, context)
+        if not inspect.isasyncgen(running):
+            return await running
+        async with aclosing(running):
+            async for response in running:
+                await context.write(response)
+        return None
+
+    return call

@@ -1,6 +1,10 @@
 """What is known of the call under way, for the layers inside."""
 
+from collections.abc import Mapping
 from contextvars import ContextVar
+
+metadata: ContextVar[Mapping[str, str | bytes]] = ContextVar("metadata")
+"""What came with the call."""
 
 request_id: ContextVar[str] = ContextVar("request_id")
 """The id of the request, the caller's own or one made here."""

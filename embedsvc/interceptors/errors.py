@@ -1,13 +1,13 @@
 """Turns what handlers raise into gRPC statuses; the only place that does."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
 
 import grpc
 import structlog
 
 from embedsvc.errors import EmbedsvcError, InternalError
-from embedsvc.interceptors.base import Context, Layer
+from embedsvc.interceptors.base import Behaviour, Context, Layer
 from embedsvc.metrics import Metrics
 from embedsvc.status import to_code, to_status
 
@@ -29,20 +29,23 @@ class ErrorLayer(Layer):
         self._metrics = metrics
         self._extra = extra
 
-    @asynccontextmanager
-    async def around(self, method: str, context: Context) -> AsyncIterator[None]:
+    def wrap(self, method: str, inner: Behaviour) -> Behaviour:
         """See Layer."""
-        try:
-            yield
-        except EmbedsvcError as error:
-            await self._abort(method, context, error)
-        except (grpc.aio.AbortError, GeneratorExit):
-            raise
-        except Exception:
-            log.exception("handler failed", rpc=method)
-            await self._abort(method, context, InternalError())
 
-    async def _abort(self, method: str, context: Context, error: EmbedsvcError) -> None:
+        async def call(request: Any, context: Context) -> Any:  # noqa: ANN401 - grpc does not type it
+            try:
+                return await inner(request, context)
+            except EmbedsvcError as error:
+                await self._abort(method, context, error)
+            except (grpc.aio.AbortError, GeneratorExit):
+                raise
+            except Exception:
+                log.exception("handler failed", rpc=method)
+                await self._abort(method, context, InternalError())
+
+        return call
+
+    async def _abort(self, method: str, context: Context, error: EmbedsvcError) -> NoReturn:
         self._metrics.errors.labels(error.reason).inc()
         trailers = (
             *(context.trailing_metadata() or ()),

@@ -1,10 +1,9 @@
 """Counts and times every call."""
 
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from typing import Any
 
-from embedsvc.interceptors.base import Context, Layer, ended_as
+from embedsvc.interceptors.base import Behaviour, Context, Layer, ended_as
 from embedsvc.metrics import Metrics
 
 
@@ -14,19 +13,22 @@ class MetricsLayer(Layer):
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
 
-    @asynccontextmanager
-    async def around(self, method: str, context: Context) -> AsyncIterator[None]:
+    def wrap(self, method: str, inner: Behaviour) -> Behaviour:
         """See Layer."""
         rpc = method.rpartition("/")[2]
-        in_flight = self._metrics.in_flight.labels(rpc)
-        in_flight.inc()
-        started, error = time.perf_counter(), None
-        try:
-            yield
-        except BaseException as raised:
-            error = raised
-            raise
-        finally:
-            in_flight.dec()
-            self._metrics.duration.labels(rpc).observe(time.perf_counter() - started)
-            self._metrics.requests.labels(rpc, ended_as(context, error)).inc()
+        in_flight, duration = self._metrics.in_flight.labels(rpc), self._metrics.duration.labels(rpc)
+
+        async def call(request: Any, context: Context) -> Any:  # noqa: ANN401 - grpc does not type it
+            in_flight.inc()
+            started, error = time.perf_counter(), None
+            try:
+                return await inner(request, context)
+            except BaseException as raised:
+                error = raised
+                raise
+            finally:
+                in_flight.dec()
+                duration.observe(time.perf_counter() - started)
+                self._metrics.requests.labels(rpc, ended_as(context, error)).inc()
+
+        return call

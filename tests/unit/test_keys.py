@@ -23,7 +23,7 @@ def write(path, *lines):
 
 
 def load(path):
-    file = keys.KeyFile(path)
+    file = keys.KeyFile(path, seconds=0)
     file.load()
     return file
 
