@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 from subprocess import Popen
+from urllib.error import URLError
 
 from embedsvc.config import Settings
 from embedsvc.dev import ports, state, welcome
@@ -28,8 +29,9 @@ STOP_SECONDS = 5
 DIRECTLY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 """Whatever proxy the environment names, this machine is not behind it."""
 
-ACTIVE = "/stats?filter=^http.rest.downstream_rq_active$"
-"""Envoy's admin page of how many requests are under way: one line, `name: number`."""
+UNFINISHED = "/stats?filter=^http.rest.downstream_(rq_active|cx_tx_bytes_buffered)$"
+"""Envoy's admin page of how many requests are under way, and of how many bytes of answers callers have still to
+read: two lines, `name: number`."""
 
 TAIL = 8
 """Lines of a log that are shown when its process has ended by itself."""
@@ -149,19 +151,21 @@ async def _until_ready(settings: Settings) -> None:
 
 async def _until_passed_on(settings: Settings) -> None:
     """Give Envoy, which leaves at once when it is told to, time for the answers that it still has."""
-    url = f"http://{welcome.reachable(settings.edge.admin_host)}:{settings.edge.admin_port}{ACTIVE}"
+    url = f"http://{welcome.reachable(settings.edge.admin_host)}:{settings.edge.admin_port}{UNFINISHED}"
     with suppress(TimeoutError):
         async with asyncio.timeout(STOP_SECONDS):
-            while await asyncio.to_thread(_has_active, url):  # noqa: ASYNC110 - as above
+            while await asyncio.to_thread(_is_unfinished, url):  # noqa: ASYNC110 - as above
                 await asyncio.sleep(0.05)
 
 
-def _has_active(url: str) -> bool:
+def _is_unfinished(url: str) -> bool:
     try:
         with DIRECTLY.open(url, timeout=2) as response:
-            return not response.read().rstrip().endswith(b": 0")
+            return any(not line.endswith(b": 0") for line in response.read().splitlines())
+    except URLError as error:  # Envoy is gone, or too busy to say
+        return not isinstance(error.reason, ConnectionRefusedError)
     except (OSError, HTTPException):
-        return False
+        return True
 
 
 def _answers(url: str) -> bool:

@@ -7,7 +7,6 @@ import socket
 import stat
 import subprocess
 import urllib.request
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import httpx
@@ -81,21 +80,20 @@ def test_what_it_prints_can_be_pasted_and_ctrl_c_stops_both(tmp_path, environmen
     assert log.splitlines()[-1].count('"stopped"') == 1
 
 
-def test_ctrl_c_lets_a_request_through_envoy_finish(tmp_path, environment):
-    def ask():
-        key = (tmp_path / ".run" / "api_key").read_text().strip()
-        body = {"model": "all-MiniLM-L6-v2", "input": ["x" * 450] * 2048}
-        url = f"http://127.0.0.1:{environment['EMBEDSVC_EDGE__PORT']}/v1/embeddings"
-        return httpx.post(url, json=body, headers={"authorization": f"Bearer {key}"}, timeout=60)
-
-    with up(tmp_path, environment) as process, ThreadPoolExecutor() as threads:
+def test_ctrl_c_lets_an_answer_through_envoy_be_read_to_its_end(tmp_path, environment):
+    body = {"model": "all-MiniLM-L6-v2", "input": ["x" * 450] * 2048}
+    url = f"http://127.0.0.1:{environment['EMBEDSVC_EDGE__PORT']}/v1/embeddings"
+    with up(tmp_path, environment) as process:
         read_until(process, "Ctrl-C")
-        asking = threads.submit(ask)
-        metrics = f"http://127.0.0.1:{environment['EMBEDSVC_METRICS__PORT']}/metrics"
-        while 'embeddings_in_flight{rpc="CreateEmbedding"} 1.0' not in httpx.get(metrics).text:
-            assert not asking.done()
-        process.send_signal(signal.SIGINT)
-        answer = asking.result()
+        key = (tmp_path / ".run" / "api_key").read_text().strip()
+        headers = {"authorization": f"Bearer {key}"}
+        with httpx.stream("POST", url, json=body, headers=headers, timeout=60) as answer:
+            process.send_signal(signal.SIGINT)
+            while '"stopped"' not in (tmp_path / ".run" / "server.log").read_text():
+                assert process.poll() is None
+            with pytest.raises(subprocess.TimeoutExpired):  # it waits for who has not read yet
+                process.wait(timeout=1.5)
+            answer.read()
     assert answer.status_code == 200
     assert len(answer.json()["data"]) == 2048
 

@@ -67,6 +67,16 @@ def test_a_new_key_counts_and_a_removed_one_does_not_without_a_restart(path):
     assert (file.find("emb_a"), file.find("emb_b")) == (None, "bob")
 
 
+def test_a_removed_key_may_hold_for_a_while_and_a_new_one_counts_at_once(path):
+    write(path, f"{keys.digest('emb_a')} alice")
+    file = keys.KeyFile(path, seconds=3600)
+    file.load()
+    assert file.find("emb_a") == "alice"
+    write(path, f"{keys.digest('emb_b')} bob")
+    assert file.find("emb_a") == "alice"
+    assert (file.find("emb_b"), file.find("emb_a")) == ("bob", None)
+
+
 def test_a_file_that_is_edited_in_place_is_reread(path):
     write(path, f"{keys.digest('emb_a')} alice")
     file = load(path)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+import tiny_models
 
 SHOW = """
 import json, os, sys, threading
@@ -61,6 +62,29 @@ def test_master_and_helper_are_kept_at_a_core_each_and_other_threads_are_not():
 def test_teams_of_other_sizes_are_left_alone(threads, cores):
     seen = show(threads, cores)
     assert (seen["cores"], seen["inside"], seen["after"]) == ([], cores, [cores, cores])
+
+
+def test_the_packed_encoder_has_its_helper_in_place_before_it_computes_anything(tmp_path):
+    code = """
+import os, sys
+from pathlib import Path
+import torch
+from embedsvc.engine.packed import PackedEncoder
+from embedsvc.engine.weights import find_architecture
+
+first, second = map(int, sys.argv[2:])
+os.sched_setaffinity(0, [first, second])
+torch.set_num_threads(2)
+folder = Path(sys.argv[1])
+encoder = PackedEncoder(folder, find_architecture(folder))
+encoder.encode([[1, 2, 3]] * 400)
+where = [os.sched_getaffinity(int(thread)) for thread in os.listdir("/proc/self/task")]
+print(encoder.worth_all, where.count({second}), where.count({first}))
+"""
+    folder = tiny_models.build_published(tiny_models.CATALOG_SHAPES[0], tmp_path)
+    arguments = [sys.executable, "-c", code, str(folder), *map(str, CORES)]
+    shown = subprocess.run(arguments, check=True, capture_output=True, text=True).stdout
+    assert shown.split() == ["1", "1", "0"]
 
 
 def test_a_core_that_was_taken_away_harms_nothing():
