@@ -30,8 +30,8 @@ DIRECTLY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 """Whatever proxy the environment names, this machine is not behind it."""
 
 UNFINISHED = "/stats?filter=^http.rest.downstream_(rq_active|cx_tx_bytes_buffered)$"
-"""Envoy's admin page of how many requests are under way, and how many bytes of answers wait to be read: two lines,
-`name: number`."""
+"""Envoy's admin page of how many requests are under way, and how many bytes of answers wait to be read.
+Two lines, `name: number`."""
 
 TAIL = 8
 """Lines of a log that are shown when its process has ended by itself."""
