@@ -38,7 +38,7 @@ class KeyFile:
 
     Args:
         path: The file.
-        seconds: How long known keys hold at least. The file is looked at for every unknown one.
+        seconds: How long known keys hold at most. The file is looked at for every unknown one.
     """
 
     def __init__(self, path: Path, seconds: float = LOOK_SECONDS) -> None:

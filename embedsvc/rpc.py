@@ -5,16 +5,13 @@ the log; and it cannot send an answer that is serialized already.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Callable
 
 import grpc
 from google.protobuf.message import DecodeError, Message
 
 from embedsvc.errors import EmbedsvcError, InvalidRequestError, RequestTooLargeError
-from embedsvc.interceptors.base import Context, Handler
-
-Behaviour = Callable[[Any, Context], Awaitable[object]]
+from embedsvc.interceptors.base import Behaviour, Context, Handler
 
 
 def unary_unary(behaviour: Behaviour, request: type[Message], max_bytes: int) -> Handler:

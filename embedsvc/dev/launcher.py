@@ -161,7 +161,8 @@ async def _until_passed_on(settings: Settings) -> None:
 def _is_unfinished(url: str) -> bool:
     try:
         with DIRECTLY.open(url, timeout=2) as response:
-            return any(not line.endswith(b": 0") for line in response.read().splitlines())
+            lines = response.read().splitlines()
+            return not lines or any(not line.endswith(b": 0") for line in lines)
     except URLError as error:  # Envoy is gone, or too busy to say
         return not isinstance(error.reason, ConnectionRefusedError)
     except (OSError, HTTPException):

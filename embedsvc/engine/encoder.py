@@ -60,7 +60,7 @@ class LanedEncoder(Encoder, Protocol):
     """An encoder that computes several batches side by side, each on its share of the cores.
 
     That wastes less than all cores on one batch, which wait for each other a hundred times on the way through
-    a model; a large batch that is alone is sooner done by `encode`.
+    a model; one that is alone is sooner done by `encode`, if it is worth that.
     """
 
     lanes: int

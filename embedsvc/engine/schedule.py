@@ -197,8 +197,9 @@ class Scheduler(Generic[Entry, Replica]):
         return [entry for entry in batch if not entry.dead]
 
     def _room(self, load: _Load, tokens: int) -> Room:
-        """What of a replica a batch is to have that need not be its only one."""
-        return Room.ALL if tokens >= load.worth_all and not load.taken and not self.queue else Room.LANE
+        """What of a replica a batch is to have that need not be its only one; others may be on its cores."""
+        company = self.queue or any(other.taken for other in self._loads.values())
+        return Room.LANE if company or tokens < load.worth_all else Room.ALL
 
     def _note(self, load: _Load, tokens: int, room: Room) -> None:
         load.batches += 1

@@ -37,7 +37,7 @@ class ErrorLayer(Layer):
                 return await inner(request, context)
             except EmbedsvcError as error:
                 await self._abort(method, context, error)
-            except (grpc.aio.AbortError, GeneratorExit):
+            except grpc.aio.AbortError:
                 raise
             except Exception:
                 log.exception("handler failed", rpc=method)

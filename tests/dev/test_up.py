@@ -6,7 +6,9 @@ import signal
 import socket
 import stat
 import subprocess
+import time
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import httpx
@@ -80,21 +82,48 @@ def test_what_it_prints_can_be_pasted_and_ctrl_c_stops_both(tmp_path, environmen
     assert log.splitlines()[-1].count('"stopped"') == 1
 
 
-def test_ctrl_c_lets_an_answer_through_envoy_be_read_to_its_end(tmp_path, environment):
-    body = {"model": "all-MiniLM-L6-v2", "input": ["x" * 450] * 2048}
-    url = f"http://127.0.0.1:{environment['EMBEDSVC_EDGE__PORT']}/v1/embeddings"
+@pytest.fixture
+def large(tmp_path, environment):
+    """The arguments of a request whose answer has ten megabytes; to be called once the service is up."""
+
+    def make():
+        key = (tmp_path / ".run" / "api_key").read_text().strip()
+        return {
+            "url": f"http://127.0.0.1:{environment['EMBEDSVC_EDGE__PORT']}/v1/embeddings",
+            "json": {"model": "all-MiniLM-L6-v2", "input": ["x" * 450] * 2048},
+            "headers": {"authorization": f"Bearer {key}"},
+            "timeout": 60,
+        }
+
+    return make
+
+
+def test_ctrl_c_lets_a_request_through_envoy_finish(tmp_path, environment, large):
+    with up(tmp_path, environment) as process, ThreadPoolExecutor() as threads:
+        read_until(process, "Ctrl-C")
+        asking = threads.submit(lambda: httpx.post(**large()))
+        metrics = f"http://127.0.0.1:{environment['EMBEDSVC_METRICS__PORT']}/metrics"
+        while 'embeddings_in_flight{rpc="CreateEmbedding"} 1.0' not in httpx.get(metrics).text:
+            assert not asking.done()
+        process.send_signal(signal.SIGINT)
+        answer = asking.result()
+    assert answer.status_code == 200
+    assert len(answer.json()["data"]) == 2048
+
+
+def test_ctrl_c_waits_for_a_caller_who_has_not_read_the_answer_yet(tmp_path, environment, large):
+    log = tmp_path / ".run" / "server.log"
     with up(tmp_path, environment) as process:
         read_until(process, "Ctrl-C")
-        key = (tmp_path / ".run" / "api_key").read_text().strip()
-        headers = {"authorization": f"Bearer {key}"}
-        with httpx.stream("POST", url, json=body, headers=headers, timeout=60) as answer:
+        with httpx.stream("POST", **large()) as answer:
             process.send_signal(signal.SIGINT)
-            while '"stopped"' not in (tmp_path / ".run" / "server.log").read_text():
-                assert process.poll() is None
-            with pytest.raises(subprocess.TimeoutExpired):  # it waits for who has not read yet
+            deadline = time.monotonic() + 20
+            while '"stopped"' not in log.read_text():
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+            with pytest.raises(subprocess.TimeoutExpired):
                 process.wait(timeout=1.5)
             answer.read()
-    assert answer.status_code == 200
     assert len(answer.json()["data"]) == 2048
 
 

@@ -1,5 +1,6 @@
 """Starting, draining, stopping, and new certificates under way. Every test has a server of its own."""
 
+import asyncio
 import signal
 import socket
 import ssl
@@ -14,6 +15,7 @@ from support import pki as files
 from support.programs import BIN, ROOT, free_port, run_server, settings_for
 
 from embedsvc.dev import pki
+from embedsvc.keys import LOOK_SECONDS
 from embedsvc.v1 import embedding_pb2 as pb
 from embedsvc.v1.embedding_pb2_grpc import EmbeddingServiceStub
 
@@ -125,9 +127,15 @@ async def test_a_new_ca_is_trusted_without_a_restart(own_server, own_state):
 async def test_keys_are_added_and_taken_away_without_a_restart(own_server, own_state):
     async with own_server.channel() as channel:
         stub = EmbeddingServiceStub(channel)
+        await stub.Embed(TEXT, metadata=own_state.authorization)
         own_state.path("api_keys").write_text("# none\n")
+
+        async def call_on():
+            while True:
+                await stub.Embed(TEXT, metadata=own_state.authorization)
+
         with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await stub.Embed(TEXT, metadata=own_state.authorization)
+            await asyncio.wait_for(call_on(), 2 * LOOK_SECONDS)
         assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
 
 

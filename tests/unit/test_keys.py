@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from types import SimpleNamespace
 
 import pytest
 from structlog.testing import capture_logs
@@ -67,7 +68,18 @@ def test_a_new_key_counts_and_a_removed_one_does_not_without_a_restart(path):
     assert (file.find("emb_a"), file.find("emb_b")) == (None, "bob")
 
 
-def test_a_removed_key_may_hold_for_a_while_and_a_new_one_counts_at_once(path):
+def test_a_removed_key_holds_no_longer_than_a_second_however_often_it_is_used(path, monkeypatch):
+    clock = iter([0.0, 0.4, 0.8, 1.2])
+    monkeypatch.setattr(keys, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    write(path, f"{keys.digest('emb_a')} alice")
+    file = keys.KeyFile(path)
+    file.load()
+    assert file.find("emb_a") == "alice"
+    write(path, f"{keys.digest('emb_b')} bob")
+    assert [file.find("emb_a") for _ in range(3)] == ["alice", "alice", None]
+
+
+def test_a_new_key_counts_at_once_and_ends_what_held(path):
     write(path, f"{keys.digest('emb_a')} alice")
     file = keys.KeyFile(path, seconds=3600)
     file.load()

@@ -218,6 +218,25 @@ def test_a_long_text_without_company_has_all_lanes():
     assert scheduler.next(0, refused).tokens == 16
 
 
+def test_where_a_short_text_is_worth_all_lanes_it_has_them_until_it_has_company():
+    scheduler = Scheduler(BatchLimits(1024, 256, padded=False))
+    for replica in ("a", "b"):
+        scheduler.join(replica, depth=2, lanes=2, worth_all=1)
+    rooms = []
+    for _ in range(3):
+        scheduler.queue.add(texts(16))
+        rooms.append(scheduler.next(0, refused))
+    assert [(one.replica, one.room) for one in rooms] == [
+        ("a", Room.ALL),
+        ("b", Room.LANE),  # which may be on the same cores
+        ("b", Room.LANE),
+    ]
+    for one in rooms:
+        scheduler.finish(one, 0.1)
+    scheduler.queue.add(texts(16))
+    assert scheduler.next(0, refused).room is Room.ALL
+
+
 def test_what_was_set_apart_has_a_replica_to_itself_and_the_others_go_on():
     scheduler = Scheduler(BatchLimits(64, 32, padded=False))
     for replica in ("a", "b"):

@@ -4,9 +4,15 @@ import json
 import os
 import subprocess
 import sys
+import threading
 
 import pytest
 import tiny_models
+import torch
+
+from embedsvc.engine.packed import APART_WORTH_ALL, PackedEncoder
+from embedsvc.engine.team import Team, assemble
+from embedsvc.engine.weights import find_architecture
 
 SHOW = """
 import json, os, sys, threading
@@ -25,20 +31,20 @@ team = assemble()
 with team.in_place():
     inside = os.sched_getaffinity(0)
     torch.zeros(1 << 20).add_(1)
+more = len(threads() - before) > len(helpers)
 thread = threading.Thread(target=lambda: seen.append(os.sched_getaffinity(0)))
 seen = [os.sched_getaffinity(0)]
 thread.start()
 thread.join()
-more = len(threads() - before) > len(helpers)
 print(json.dumps({
     "cores": team.cores, "helpers": [*map(sorted, helpers)], "inside": sorted(inside),
     "after": [*map(sorted, seen)], "more": more,
 }))
 """
 
-CORES = sorted(os.sched_getaffinity(0))[:2]
+CORES = sorted(os.sched_getaffinity(0))[:2] if hasattr(os, "sched_getaffinity") else []
 
-pytestmark = pytest.mark.skipif(len(CORES) < 2, reason="one core")
+pytestmark = pytest.mark.skipif(len(CORES) < 2, reason="one core, or not Linux")
 
 
 def show(threads, cores):
@@ -87,12 +93,28 @@ print(encoder.worth_all, where.count({second}), where.count({first}))
     assert shown.split() == ["1", "1", "0"]
 
 
+def test_another_thread_is_not_held_at_the_masters_core():
+    team = Team(CORES, master=threading.get_ident() + 1)
+    with team.in_place():
+        assert os.sched_getaffinity(0) >= set(CORES)
+
+
 def test_a_core_that_was_taken_away_harms_nothing():
-    code = """
-import os, sys
-from embedsvc.engine.team import Team
-with Team([4095, 4094]).in_place():
-    print(sorted(os.sched_getaffinity(0)))
-"""
-    shown = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
-    assert shown.strip() == str(sorted(os.sched_getaffinity(0)))
+    with Team([4094, 4095], master=threading.get_ident()).in_place():
+        assert os.sched_getaffinity(0) >= set(CORES)
+
+
+def test_where_threads_may_not_be_moved_there_is_no_team(monkeypatch):
+    def refuse(thread, cores):
+        raise PermissionError
+
+    monkeypatch.setattr(os, "sched_setaffinity", refuse)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda thread: set(CORES))
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    assert assemble() == Team()
+
+
+def test_without_a_team_a_short_text_is_not_worth_all_cores(monkeypatch, tmp_path):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    folder = tiny_models.build_published(tiny_models.CATALOG_SHAPES[0], tmp_path)
+    assert PackedEncoder(folder, find_architecture(folder)).worth_all == APART_WORTH_ALL
