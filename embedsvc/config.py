@@ -140,7 +140,7 @@ class EngineSettings(Section):
     """A batch that takes so much longer than ten times what the slowest of the last ones would have taken is
     taken to hang: its replica is killed and started again, and its texts go to another."""
     tokenizer_threads: Positive = 2
-    """Threads that tokenize, beside the event loop."""
+    """Threads that tokenize what is large, or much at once. Small requests have a thread of their own."""
 
 
 class ModelOverrides(Section):

@@ -2,14 +2,13 @@
 
 import asyncio
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from embedsvc import validate
 from embedsvc.config import LimitSettings
 from embedsvc.engine import openai_tokens
 from embedsvc.engine.catalog import OPENAI_NAMES
-from embedsvc.engine.offload import Offload
+from embedsvc.engine.offload import Offload, Threads
 from embedsvc.engine.served import ServedModel
 from embedsvc.engine.tokenizer import Asked, Tokenized
 from embedsvc.errors import EmbedsvcError, InvalidRequestError
@@ -52,7 +51,7 @@ class Preparer:
         limits: What inputs may be.
     """
 
-    def __init__(self, threads: ThreadPoolExecutor, limits: LimitSettings) -> None:
+    def __init__(self, threads: Threads, limits: LimitSettings) -> None:
         self._limits = limits
         self._offload = Offload(threads, self._work)
 

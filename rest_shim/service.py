@@ -66,7 +66,7 @@ class OpenAIService:
         read = partial(requests.decode, message, self._settings.limits)
         if message.ByteSize() <= LARGE_BYTES:
             return read()
-        return await asyncio.get_running_loop().run_in_executor(self._engine.threads, read)
+        return await asyncio.get_running_loop().run_in_executor(self._engine.threads.many, read)
 
     async def list_models(self, _request: pb.ListOpenAIModelsRequest, _context: Context) -> HttpBody:
         """`GET /v1/models`."""

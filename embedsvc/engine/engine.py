@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
@@ -12,6 +11,7 @@ from embedsvc.config import Settings
 from embedsvc.engine import fake
 from embedsvc.engine.admission import Admission
 from embedsvc.engine.devices import Devices, find_devices
+from embedsvc.engine.offload import Threads, open_threads
 from embedsvc.engine.served import ServedModel, open_model
 from embedsvc.engine.sharing import Sharing
 from embedsvc.engine.source import open_source
@@ -47,7 +47,7 @@ class Engine:
         settings: Settings,
         metrics: Metrics,
         devices: Devices,
-        threads: ThreadPoolExecutor,
+        threads: Threads,
         sharing: Sharing | None = None,
     ) -> None:
         self.models: Mapping[str, ServedModel] = {}
@@ -154,7 +154,7 @@ async def open_engine(
         ConfigurationError: A model or a device that is not there.
     """
     devices = sharing.devices if sharing else await devices_for(settings)
-    with ThreadPoolExecutor(settings.engine.tokenizer_threads, thread_name_prefix="tokenizer") as threads:
+    with open_threads(settings.engine.tokenizer_threads, "tokenizer") as threads:
         engine = Engine(settings, metrics, devices, threads, sharing)
         metrics.admitted_tokens.set_function(lambda: engine.admission.held)
         for device in devices.names:

@@ -1,7 +1,6 @@
 """preparer: inputs are checked and tokenized, those of a large request some at a time."""
 
 import asyncio
-from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
@@ -10,6 +9,7 @@ from hypothesis import strategies as st
 
 from embedsvc.config import LimitSettings
 from embedsvc.engine import fake
+from embedsvc.engine.offload import open_threads
 from embedsvc.engine.tokenizer import ModelTokenizer
 from embedsvc.preparer import PART, PARTS_AT_ONCE, Preparer, _cut
 from embedsvc.types import EmbedRequest, InputType, Truncation
@@ -19,7 +19,7 @@ LIMITS = LimitSettings(max_text_chars=PART)
 
 @pytest.fixture
 def preparer():
-    with ThreadPoolExecutor(2) as threads:
+    with open_threads(2, "tokenizer") as threads:
         yield Preparer(threads, LIMITS)
 
 
@@ -65,7 +65,7 @@ async def test_a_request_of_many_parts_keeps_its_order_and_its_names(preparer):
 
 
 async def test_of_a_large_request_few_parts_are_under_way_at_once(monkeypatch):
-    with ThreadPoolExecutor(2) as threads:
+    with open_threads(2, "tokenizer") as threads:
         preparer, under_way, most = Preparer(threads, LIMITS), 0, 0
         run = preparer._offload.run
 

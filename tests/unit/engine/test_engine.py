@@ -246,7 +246,9 @@ async def test_what_is_inside_is_shown():
 
 async def test_tokenizing_has_threads_of_its_own_that_end_with_the_engine():
     async with open_engine(settings(), Metrics()) as engine:
-        thread = await asyncio.get_running_loop().run_in_executor(engine.threads, threading.current_thread)
+        thread = await asyncio.get_running_loop().run_in_executor(
+            engine.threads.one, threading.current_thread
+        )
         assert thread.name.startswith("tokenizer")
     thread.join(timeout=5)
     assert not thread.is_alive()

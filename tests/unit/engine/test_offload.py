@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from embedsvc.engine.offload import LARGE, Offload
+from embedsvc.engine.offload import LARGE, PLENTY, Offload, Threads, open_threads
 
 SECONDS = 10
 
@@ -23,8 +23,8 @@ class Counted(ThreadPoolExecutor):
 
 @pytest.fixture
 def threads():
-    with Counted(2) as running:
-        yield running
+    with Counted(1) as one, Counted(2) as many:
+        yield Threads(one, many)
 
 
 def double(items):
@@ -35,7 +35,7 @@ async def test_what_comes_at_once_goes_in_one_hop_and_everyone_gets_his_own(thre
     offload = Offload(threads, double)
     results = await asyncio.gather(*(offload.run(number, 10) for number in range(20)))
     assert results == list(range(0, 40, 2))
-    assert threads.hops == 1
+    assert (threads.one.hops, threads.many.hops) == (1, 0)
 
 
 class Gate:
@@ -82,16 +82,20 @@ async def test_what_is_worth_a_hop_of_its_own_does_not_wait_for_another(threads)
     offload = Offload(threads, gate)
     first = asyncio.create_task(offload.run(gate.HELD, 1))
     await gate.held()
-    others = [offload.run(number, LARGE) for number in range(2)]
-    assert await asyncio.wait_for(asyncio.gather(*others), SECONDS) == [0, 1]
+    enough = PLENTY // LARGE + 1
+    others = [offload.run(number, LARGE) for number in range(enough)]
+    assert await asyncio.wait_for(asyncio.gather(*others), SECONDS) == list(range(enough))
     assert not first.done()
     gate.open()
     assert await first == gate.HELD
 
 
-async def test_work_is_done_in_another_thread(threads):
-    thread = await Offload(threads, lambda items: [threading.current_thread()]).run(None, 1)
-    assert thread is not threading.main_thread()
+async def test_small_work_is_always_done_in_the_same_thread_and_large_work_in_others():
+    with open_threads(2, "worker") as threads:
+        offload = Offload(threads, lambda items: [threading.current_thread().name] * len(items))
+        small = {await offload.run(None, 1) for _ in range(20)}
+        assert small == {"worker_0"}
+        assert (await offload.run(None, LARGE + 1)).startswith("worker-large_")
 
 
 async def test_large_work_goes_by_itself_and_nobody_waits_for_it(threads):
