@@ -8,6 +8,10 @@ import numpy as np
 from embedsvc.types import TokenSequence, Vectors
 
 
+TINY = np.finfo(np.float32).tiny
+"""The smallest length that a vector is divided by."""
+
+
 class Encoder(Protocol):
     """One model on one device, in a process of its own."""
 
@@ -82,6 +86,6 @@ def normalized(vectors: Vectors) -> Vectors:
     Args:
         vectors: Float32 of shape [texts, dimensions].
     """
-    norms = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))  # half the time of np.linalg.norm
-    unit: Vectors = vectors / np.maximum(norms, np.finfo(np.float32).tiny)[:, None]
+    norms = np.sqrt(np.vecdot(vectors, vectors))  # a third of the time of np.linalg.norm
+    unit: Vectors = vectors / np.maximum(norms, TINY)[:, None]
     return unit

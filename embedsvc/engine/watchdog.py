@@ -41,8 +41,7 @@ class Watchdog:
         self._oldest = oldest
         if oldest is not None:
             allowed = self._patience + HANGS * self._pace.at_worst(tokens)
-            fault = f"a batch took longer than {allowed:.1f} s"
-            self._timer = asyncio.get_running_loop().call_later(allowed, self._doubt, fault)
+            self._timer = asyncio.get_running_loop().call_later(allowed, self._doubt, allowed)
 
     def stop(self) -> None:
         """Watch nothing."""
@@ -50,5 +49,6 @@ class Watchdog:
         if self._timer is not None:
             self._timer.cancel()
 
-    def _doubt(self, fault: str) -> None:
+    def _doubt(self, allowed: float) -> None:
+        fault = f"a batch took longer than {allowed:.1f} s"
         self._timer = asyncio.get_running_loop().call_later(DOUBT_SECONDS, self._bite, fault)
