@@ -7,7 +7,6 @@ import numpy as np
 
 from embedsvc.types import TokenSequence, Vectors
 
-
 TINY = np.finfo(np.float32).tiny
 """The smallest length that a vector is divided by."""
 
