@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import re
 import secrets
 import time
 from pathlib import Path
@@ -14,6 +15,9 @@ log = structlog.get_logger()
 
 PREFIX = "emb_"
 """What every key starts with, so that scanners for secrets can match it."""
+
+DIGEST = re.compile("[0-9a-fA-F]{64}")
+"""What a file has of a key."""
 
 LOOK_SECONDS = 1.0
 """For so long a key that was good is, before the file is looked at again: that is a system call, in which the
@@ -56,7 +60,7 @@ class KeyFile:
         """
         try:
             stamp = self._read_stamp()
-            self._names = dict(_parse(line) for line in self._lines())
+            self._names = dict(_parse(*line) for line in self._lines())
             self._stamp = stamp
         except (OSError, ValueError) as error:
             raise ConfigurationError(f"auth.keys_file {self._path}: {error}") from None
@@ -83,13 +87,13 @@ class KeyFile:
         status = self._path.stat()
         return status.st_mtime_ns, status.st_ino
 
-    def _lines(self) -> list[str]:
-        lines = (line.strip() for line in self._path.read_text().splitlines())
-        return [line for line in lines if line and not line.startswith("#")]
+    def _lines(self) -> list[tuple[int, str]]:
+        lines = enumerate(map(str.strip, self._path.read_text().splitlines()), start=1)
+        return [(number, line) for number, line in lines if line and not line.startswith("#")]
 
 
-def _parse(line: str) -> tuple[str, str]:
+def _parse(number: int, line: str) -> tuple[str, str]:
     found, _, name = line.partition(" ")
-    if len(bytes.fromhex(found)) != hashlib.sha256().digest_size or not name:
-        raise ValueError("every line must be a SHA-256 in hexadecimal, a space and a name")
+    if not DIGEST.fullmatch(found) or not name:
+        raise ValueError(f"line {number} must be a SHA-256 in hexadecimal, a space and a name")
     return found.lower(), name

@@ -136,3 +136,10 @@ def test_a_file_that_is_not_text_stops_the_start(path):
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigurationError, match=r"auth\.keys_file"):
         load(path)
+
+
+@pytest.mark.parametrize("line", ["zz not-hexadecimal", "ab too-short", keys.digest("emb_a")])
+def test_a_line_of_another_form_is_named(path, line):
+    write(path, "# operators", "", f"{keys.digest('emb_b')} bob", line)
+    with pytest.raises(ConfigurationError, match=r"line 4 must be a SHA-256 in hexadecimal"):
+        load(path)
