@@ -2,6 +2,7 @@
 
 import random
 import re
+import sys
 import time
 import uuid
 from typing import Any
@@ -27,17 +28,14 @@ class LoggingLayer(Layer):
 
         async def call(request: Any, context: Context) -> Any:  # noqa: ANN401 - grpc does not type it
             _begin(context)
-            started, error = time.perf_counter(), None
+            started = time.perf_counter()
             try:
                 return await inner(request, context)
-            except BaseException as raised:
-                error = raised
-                raise
             finally:
                 write(
                     "call",
                     rpc=method,
-                    code=ended_as(context, error),
+                    code=ended_as(context, sys.exception()),
                     key=caller_name.get(),
                     peer=context.peer(),
                     milliseconds=round((time.perf_counter() - started) * 1000, 3),
