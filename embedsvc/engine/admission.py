@@ -2,8 +2,8 @@
 
 import asyncio
 from collections import Counter, deque
-from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from embedsvc.errors import OverloadedError
 from embedsvc.types import Caller
@@ -78,57 +78,34 @@ class Admission:
         """Tokens inside."""
         return self._streams.held + self._calls.held
 
-    def admit(self, tokens: int, caller: Caller) -> AbstractAsyncContextManager[None]:
+    @asynccontextmanager
+    async def admit(self, tokens: int, caller: Caller) -> AsyncIterator[None]:
         """Hold room for `tokens` while the context is open; a patient caller waits for it.
 
-        Raises, when it is entered:
+        Raises:
             OverloadedError: There is no room, and the caller is not patient.
         """
         if caller.patient:
-            return _Stream(self._streams, tokens, caller.name)
-        return _Call(self, min(tokens, self._calls.capacity // 3), caller.name)
+            await self._streams.acquire(tokens, caller.name)
+            try:
+                yield
+            finally:
+                self._streams.release(tokens)
+            return
+        tokens = min(tokens, self._calls.capacity // 3)
+        self._enter(tokens, caller.name)
+        try:
+            yield
+        finally:
+            self._calls.release(tokens)
+            self._by_caller[caller.name] -= tokens
+            if not self._by_caller[caller.name]:
+                del self._by_caller[caller.name]
 
-    def enter(self, tokens: int, name: str) -> None:
-        """Let a call in, or raise OverloadedError."""
+    def _enter(self, tokens: int, name: str) -> None:
         if not self._calls.fits(tokens):
             raise OverloadedError("the queue is full; try again later")
         if self._by_caller[name] + tokens > 2 * self._calls.capacity // 3:
             raise OverloadedError("this key has as much in the queue as one key may; try again later")
         self._calls.held += tokens
         self._by_caller[name] += tokens
-
-    def leave(self, tokens: int, name: str) -> None:
-        """Let it out."""
-        self._calls.release(tokens)
-        self._by_caller[name] -= tokens
-        if not self._by_caller[name]:
-            del self._by_caller[name]
-
-
-# Classes and not generators, which take ten times as long: every call goes through one of these.
-
-
-@dataclass(frozen=True, slots=True)
-class _Stream(AbstractAsyncContextManager[None]):
-    door: Door
-    tokens: int
-    name: str
-
-    async def __aenter__(self) -> None:
-        await self.door.acquire(self.tokens, self.name)
-
-    async def __aexit__(self, *_: object) -> None:
-        self.door.release(self.tokens)
-
-
-@dataclass(frozen=True, slots=True)
-class _Call(AbstractAsyncContextManager[None]):
-    admission: Admission
-    tokens: int
-    name: str
-
-    async def __aenter__(self) -> None:
-        self.admission.enter(self.tokens, self.name)
-
-    async def __aexit__(self, *_: object) -> None:
-        self.admission.leave(self.tokens, self.name)

@@ -85,6 +85,6 @@ def normalized(vectors: Vectors) -> Vectors:
     Args:
         vectors: Float32 of shape [texts, dimensions].
     """
-    norms = np.sqrt(np.vecdot(vectors, vectors))  # a third of the time of np.linalg.norm
+    norms = np.sqrt(np.vecdot(vectors, vectors))  # less than half the time of np.linalg.norm
     unit: Vectors = vectors / np.maximum(norms, TINY)[:, None]
     return unit
