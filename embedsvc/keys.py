@@ -20,8 +20,8 @@ DIGEST = re.compile("[0-9a-fA-F]{64}")
 """What a file has of a key."""
 
 LOOK_SECONDS = 1.0
-"""How long a known key holds before the file is looked at again: that is a system call, in which the event loop
-gives up the interpreter."""
+"""How long a known key holds before the file is looked at again. That is a system call, in which the event
+loop gives up the interpreter."""
 
 
 def generate() -> str:
