@@ -40,13 +40,13 @@ FROM ${BASE} AS runtime
 LABEL org.opencontainers.image.title="embedsvc" \
       org.opencontainers.image.description="OpenAI's embeddings API on your own GPUs" \
       org.opencontainers.image.licenses="Apache-2.0"
-# Ubuntu 24.04 has a user 1000 of its own. /edge belongs to ours, and so does a volume that is first mounted there.
+# Ubuntu 24.04 has a user 1000 of its own. /edge and /state belong to ours, and so do volumes that are first mounted there.
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends python3 \
     && rm -rf /var/lib/apt/lists/* \
     && userdel --remove ubuntu \
     && useradd --uid 1000 --user-group --no-create-home --home-dir /tmp --shell /usr/sbin/nologin embedsvc \
-    && install --directory --owner=embedsvc --group=embedsvc /edge
+    && install --directory --owner=embedsvc --group=embedsvc /edge /state
 COPY --from=build /opt/embedsvc /opt/embedsvc
 COPY deploy/embedsvc.toml envoy.yaml /etc/embedsvc/
 

@@ -24,10 +24,11 @@ run: .venv/.run proto ## start the server and Envoy; Ctrl-C stops both
 init: .venv/.run proto ## only make the certificates and the API key
 	@$(BIN)/embedsvc init
 
-test: .venv/.test proto tests/js/node_modules/.stamp ## run every test
+test: .venv/.test proto tests/js/node_modules/.stamp convex/node_modules/.stamp ## run every test
 	$(BIN)/python -m pytest $(PYTEST)
+	PATH="$(CURDIR)/$(BIN):$$PATH" npm --prefix convex test
 
-lint: .venv/.dev proto ## ruff, mypy, import-linter, buf
+lint: .venv/.dev .venv/.test proto convex/node_modules/.stamp ## ruff, mypy, import-linter, buf, tsc, prettier
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -35,6 +36,7 @@ lint: .venv/.dev proto ## ruff, mypy, import-linter, buf
 	$(BIN)/buf lint
 	$(BIN)/buf format --diff --exit-code protos
 	$(BIN)/buf build --output -#format=binpb | $(BIN)/buf breaking -#format=binpb --against protos/baseline.binpb
+	for what in typecheck lint bundle; do PATH="$(CURDIR)/$(BIN):$$PATH" npm --prefix convex --silent run $$what; done
 
 format: .venv/.dev ## format Python and protos
 	$(BIN)/ruff check --fix-only .
@@ -91,20 +93,22 @@ embedsvc/v1/.stamp: $(PROTOS) $(wildcard third_party/googleapis/google/*/*.proto
 	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $< > $(@D).log 2>&1
 	@touch $@
 
-tests/js/node_modules/.stamp: tests/js/package-lock.json .venv/.test
-	@$(BIN)/npm ci --prefix tests/js --silent --no-audit --no-fund
+%/node_modules/.stamp: %/package-lock.json .venv/.test
+	@$(BIN)/npm ci --prefix $* --silent --no-audit --no-fund
 	@touch $@
 
 # The CUDA packages of torch's own builds are left to torch, which pins them: so one file serves the CPU build too.
 lock: .venv/.dev ## resolve requirements/*.txt anew
-	$(RESOLVE) pyproject.toml | $(NOT_CUDA) > $(REQUIREMENTS)/runtime.txt
+	mkdir -p .cache
+	$(RESOLVE) pyproject.toml --all-extras > .cache/all.txt # so that every set gets along with every other
+	$(RESOLVE) pyproject.toml --constraint .cache/all.txt | $(NOT_CUDA) > $(REQUIREMENTS)/runtime.txt
 	echo 'torch==2.13.0' >> $(REQUIREMENTS)/runtime.txt
-	for set in build edge onnx test dev bench; do \
-	  $(RESOLVE) pyproject.toml --extra $$set --constraint $(REQUIREMENTS)/runtime.txt | $(NOT_CUDA) \
+	for set in build edge onnx vault aws test dev bench; do \
+	  $(RESOLVE) pyproject.toml --extra $$set --constraint .cache/all.txt | $(NOT_CUDA) \
 	    | grep -vxFf $(REQUIREMENTS)/runtime.txt > $(REQUIREMENTS)/$$set.txt; done
 	for peer in $(PEERS); do \
 	  $(RESOLVE) $(REQUIREMENTS)/peers/$$peer.in | $(NOT_CUDA) > $(REQUIREMENTS)/peers/$$peer.txt; \
 	  echo 'torch==2.13.0' >> $(REQUIREMENTS)/peers/$$peer.txt; done
 
 clean: ## remove everything that is made, models and state included
-	rm -rf .venv .venv-peers .cache .run embedsvc/v1 tests/js/node_modules *.egg-info
+	rm -rf .venv .venv-peers .cache .run embedsvc/v1 tests/js/node_modules convex/node_modules *.egg-info

@@ -12,8 +12,8 @@ from pathlib import Path
 from model import MODEL, ROOT
 from processes import Command, Program, free_ports, running, wait_until_ready
 
-from embedsvc import keys
 from embedsvc.dev import pki
+from embedsvc.keys import token as keys
 
 BIN = Path(sys.executable).parent
 
@@ -80,7 +80,13 @@ def run_service(
 def _make_state(folder: Path) -> str:
     """Make certificates and a key; return the key."""
     ca = pki.make_ca()
-    for name, identity in (("ca", ca), ("server", pki.make_server(ca)), ("client", pki.make_client(ca))):
+    made = {
+        "ca": ca,
+        "server": pki.make_server(ca),
+        "envoy": pki.make_client(ca, "envoy"),
+        "client": pki.make_client(ca),
+    }
+    for name, identity in made.items():
         (folder / f"{name}.crt").write_bytes(identity.certificate_pem)
         (folder / f"{name}.key").write_bytes(identity.key_pem)
     api_key = keys.generate()
@@ -99,9 +105,11 @@ def _settings(folder: Path, ports: Mapping[str, int]) -> dict[str, str]:
         "TLS__CERTIFICATE": folder / "server.crt",
         "TLS__KEY": folder / "server.key",
         "EDGE__CA": folder / "ca.crt",
-        "EDGE__CERTIFICATE": folder / "client.crt",
-        "EDGE__KEY": folder / "client.key",
-        "AUTH__KEYS_FILE": folder / "api_keys",
+        "EDGE__CERTIFICATE": folder / "envoy.crt",
+        "EDGE__KEY": folder / "envoy.key",
+        "AUTH__KEYS": f"file:{folder / 'api_keys'}",
+        "AUTH__NONCES": folder / "nonces",
+        "STORE__PATH": folder / "embedsvc.db",
     }
     return {f"EMBEDSVC_{name}": str(value) for name, value in values.items()}
 

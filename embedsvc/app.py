@@ -12,10 +12,10 @@ from embedsvc.config import Settings
 from embedsvc.engine.engine import open_engine
 from embedsvc.engine.sharing import Sharing
 from embedsvc.health import report_health
-from embedsvc.keys import KeyFile
 from embedsvc.metrics import Metrics, serve_metrics
 from embedsvc.server import build_server
 from embedsvc.signals import stop_on_signals
+from embedsvc.trust import open_trust
 
 log = structlog.get_logger()
 
@@ -53,11 +53,10 @@ async def answering(
     """
     sys.setswitchinterval(SWITCH_SECONDS)
     async with AsyncExitStack() as stack:
-        keys = KeyFile(settings.auth.keys_file)
-        keys.load()
+        trust = await stack.enter_async_context(open_trust(settings, metrics))
         engine = await stack.enter_async_context(open_engine(settings, metrics, sharing))
         health = await stack.enter_async_context(report_health(engine))
-        server = build_server(settings, engine, metrics, health, keys)
+        server = build_server(settings, engine, metrics, health, trust)
         # What start-up made stays: no collection has to look at it again.
         gc.collect()
         gc.freeze()

@@ -12,6 +12,7 @@ from embedsvc import app, logs, supervisor
 from embedsvc.config import Settings, load
 from embedsvc.dev import launcher, state
 from embedsvc.errors import ConfigurationError
+from embedsvc.operator import keys_command, usage_command
 from rest_shim import edge
 
 Command = Callable[[Settings, argparse.Namespace], None]
@@ -42,6 +43,12 @@ def _parser() -> argparse.ArgumentParser:
     render = commands.add_parser("render-edge", help="write Envoy's configuration")
     render.add_argument("--out", type=Path, default=state.EDGE, help="folder (default: %(default)s)")
     render.set_defaults(command=_render_edge)
+    keys = commands.add_parser("keys", help="make, list, rotate and revoke API keys")
+    keys_command.add_parsers(keys)
+    keys.set_defaults(command=keys_command.run)
+    usage = commands.add_parser("usage", help="show what was used, by whom, and what it saved")
+    usage_command.add_arguments(usage)
+    usage.set_defaults(command=usage_command.run)
     return parser
 
 
@@ -56,11 +63,13 @@ def _serve(settings: Settings, _options: argparse.Namespace) -> None:
 
 def _up(settings: Settings, options: argparse.Namespace) -> None:
     state.prepare()
+    asyncio.run(state.register(settings))
     asyncio.run(launcher.launch(settings, options.config))
 
 
-def _init(_settings: Settings, _options: argparse.Namespace) -> None:
+def _init(settings: Settings, _options: argparse.Namespace) -> None:
     state.prepare()
+    asyncio.run(state.register(settings))
 
 
 def _render_edge(settings: Settings, options: argparse.Namespace) -> None:

@@ -60,6 +60,7 @@ def _length_delimited(field: int) -> bytes:
 
 INDEX = _number(pb.Embedding.INDEX_FIELD_NUMBER)
 TOKENS = _number(pb.Embedding.TOKENS_FIELD_NUMBER)
+FLAGGED = _number(pb.Embedding.FLAGGED_FIELD_NUMBER) + b"\x01"
 EMBEDDINGS = _length_delimited(pb.EmbedResponse.EMBEDDINGS_FIELD_NUMBER)
 VALUES = _length_delimited(pb.Embedding.VALUES_FIELD_NUMBER)
 PACKED = _length_delimited(pb.Embedding.PACKED_FIELD_NUMBER)
@@ -152,7 +153,8 @@ def _encode_items(embeddings: Embeddings, output_type: OutputType) -> Iterator[b
             yield pb.Embedding(index=index, error=to_status(error)).SerializeToString()
             continue
         rest = _encode_rest(index, tokens, quantized.scales[index], truncated=embeddings.truncated[index])
-        yield b"".join((rest, head, data[index * width : (index + 1) * width]))
+        tail = FLAGGED if index in embeddings.flagged else b""
+        yield b"".join((rest, head, data[index * width : (index + 1) * width], tail))
 
 
 def _encode_rest(index: int, tokens: int, scale: float, *, truncated: bool) -> bytes:

@@ -14,6 +14,7 @@ from embedsvc.engine.tokenizer import Tokenized
 from embedsvc.errors import EmbedsvcError
 from embedsvc.metrics import Metrics
 from embedsvc.preparer import Preparer
+from embedsvc.store.records import InjectionPolicy
 from embedsvc.types import Caller, Embeddings, EmbedRequest, TextOrIds, Timings, Vectors
 
 
@@ -35,6 +36,7 @@ class Embedder:
         """
         validate.check_count(request.inputs, self._limits, request.field)
         model = self._engine.find(request.model)
+        caller.account.allow(model.name)
         dimensions = validate.check_dimensions(
             request.dimensions or model.card.dimensions,
             model.dimensions,
@@ -46,18 +48,22 @@ class Embedder:
             async with self._engine.admission.admit(cost, caller):
                 embeddings = await self._compute(request, model, dimensions, caller)
         self._count(embeddings)
+        caller.account.note(embeddings)
         return embeddings
 
     async def _compute(
         self, request: EmbedRequest, model: ServedModel, dimensions: int, caller: Caller
     ) -> Embeddings:
         started = time.monotonic()
-        prepared = await self._preparer.prepare(request, model)
+        found = await self._preparer.prepare(request, model, caller.account.injection)
         took = time.monotonic() - started
+        prepared = found.items
+        self._count_suspects(found.suspects, caller.account.injection)
         errors = {at: item for at, item in enumerate(prepared) if isinstance(item, EmbedsvcError)}
         if errors and not request.allow_partial:
             raise next(iter(errors.values()))
         texts = [item for item in prepared if isinstance(item, Tokenized)]
+        caller.account.charge(sum(len(text.ids) for text in texts))
         computed = await model.batcher.submit([text.ids for text in texts], caller)
         vectors = _finish(computed.vectors, dimensions, normalize=_normalizes(request, model))
         return Embeddings(
@@ -66,8 +72,13 @@ class Embedder:
             tokens=[len(item.ids) if isinstance(item, Tokenized) else 0 for item in prepared],
             truncated=[isinstance(item, Tokenized) and item.truncated for item in prepared],
             errors=errors,
+            flagged=frozenset(found.suspects),
             timings=Timings(took, computed.queued, computed.inferred),
         )
+
+    def _count_suspects(self, suspects: Mapping[int, str], policy: InjectionPolicy) -> None:
+        for rule in suspects.values():
+            self._metrics.injections.labels(policy, rule).inc()
 
     def _count(self, embeddings: Embeddings) -> None:
         texts = len(embeddings.tokens) - len(embeddings.errors)

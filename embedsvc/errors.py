@@ -65,12 +65,47 @@ class ContextLengthExceededError(InvalidRequestError):
 
 
 class UnauthenticatedError(EmbedsvcError):
-    """The API key is missing or unknown."""
+    """The API key is missing, unknown or counts no more."""
 
     code = "UNAUTHENTICATED"
     reason = "INVALID_API_KEY"
     openai_type = "invalid_request_error"
     openai_code = "invalid_api_key"
+
+
+class InvalidCertificateError(UnauthenticatedError):
+    """The client certificate has expired or was revoked."""
+
+    reason = "INVALID_CERTIFICATE"
+
+
+class InvalidSignatureError(UnauthenticatedError):
+    """The signature of a call is missing, wrong, too old or was used before."""
+
+    reason = "INVALID_SIGNATURE"
+
+
+class PermissionDeniedError(EmbedsvcError):
+    """The caller is known, and may not do this."""
+
+    code = "PERMISSION_DENIED"
+    reason = "PERMISSION_DENIED"
+    openai_type = "permission_error"
+
+
+class RateLimitedError(EmbedsvcError):
+    """The caller, or all callers together, have used up a limit of requests."""
+
+    code = "RESOURCE_EXHAUSTED"
+    reason = "RATE_LIMIT_EXCEEDED"
+    openai_type = "requests"
+    openai_code = "rate_limit_exceeded"
+
+
+class TokensLimitedError(RateLimitedError):
+    """The caller has used up a limit of tokens."""
+
+    openai_type = "tokens"
 
 
 class ModelNotFoundError(EmbedsvcError):

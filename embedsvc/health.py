@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 import structlog
 from grpc_health.v1 import health, health_pb2
 
+from embedsvc.background import running
 from embedsvc.engine.engine import Engine
 
 log = structlog.get_logger()
@@ -67,9 +68,5 @@ async def report_health(engine: Engine) -> AsyncIterator[HealthReporter]:
     """Watch the engine while the context is open."""
     reporter = HealthReporter(engine)
     await reporter.update()
-    watching = asyncio.create_task(reporter.watch(), name="health")
-    try:
+    async with running(reporter.watch()):
         yield reporter
-    finally:
-        watching.cancel()
-        await asyncio.wait([watching])

@@ -25,6 +25,24 @@ class EngineMetrics:
     restarts: Counter
 
 
+@dataclass(frozen=True, slots=True)
+class OutboxMetrics:
+    """The series of rows on their way to the store."""
+
+    kept: Counter
+    dropped: Counter
+    failures: Counter
+
+
+@dataclass(frozen=True, slots=True)
+class LimitMetrics:
+    """The series of shared limits."""
+
+    opened: Counter
+    late: Counter
+    failures: Counter
+
+
 class Metrics:
     """All series, in a registry of their own."""
 
@@ -118,11 +136,49 @@ class Metrics:
             ["device"],
             registry=registry,
         )
+        self.limits = _limits(registry)
+        self.injections = Counter(
+            "embeddings_injections",
+            "Texts that looked like prompt injection, by what was done with them and by rule.",
+            ["policy", "rule"],
+            registry=registry,
+        )
+        self.auth_failures = Counter(
+            "embeddings_auth_failures",
+            "Callers that were not let in, by reason.",
+            ["reason"],
+            registry=registry,
+        )
+        self.key_failures = Counter(
+            "embeddings_key_lookup_failures",
+            "Look-ups of keys that the store failed, or did not answer in time.",
+            registry=registry,
+        )
+        self._rows = Counter(
+            "embeddings_ledger_rows",
+            "Rows of the ledger that were kept, or dropped.",
+            ["what", "result"],
+            registry=registry,
+        )
+        self._row_failures = Counter(
+            "embeddings_ledger_failures",
+            "Batches of rows that the store failed; they are sent again.",
+            ["what"],
+            registry=registry,
+        )
         self.model_ready = Gauge(
             "embeddings_model_ready",
             "1 where a model can answer, else 0.",
             ["model"],
             registry=registry,
+        )
+
+    def outbox(self, what: str) -> OutboxMetrics:
+        """The series of rows of one kind."""
+        return OutboxMetrics(
+            self._rows.labels(what, "kept"),
+            self._rows.labels(what, "dropped"),
+            self._row_failures.labels(what),
         )
 
     def engine(self, model: str) -> EngineMetrics:
@@ -140,6 +196,26 @@ class Metrics:
         self.model_ready.remove(model)
         self.replicas_ready.remove(model)
         self.queue_tokens.remove(model)
+
+
+def _limits(registry: CollectorRegistry) -> LimitMetrics:
+    return LimitMetrics(
+        opened=Counter(
+            "embeddings_limits_open",
+            "Requests and tokens that passed by a server's own count, because the store was away.",
+            registry=registry,
+        ),
+        late=Counter(
+            "embeddings_limits_late",
+            "First uses of a limit that the store did not answer for in time.",
+            registry=registry,
+        ),
+        failures=Counter(
+            "embeddings_limits_failures",
+            "Leases that the store failed, or did not answer in time.",
+            registry=registry,
+        ),
+    )
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """Checks and tokenizes the inputs of requests, off the event loop: those of many small ones at once."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from embedsvc import validate
@@ -12,6 +12,8 @@ from embedsvc.engine.offload import Offload, Threads
 from embedsvc.engine.served import ServedModel
 from embedsvc.engine.tokenizer import Asked, Tokenized
 from embedsvc.errors import EmbedsvcError, InvalidRequestError
+from embedsvc.injection import Detector
+from embedsvc.store.records import InjectionPolicy
 from embedsvc.types import EmbedRequest, TextOrIds, Truncation
 
 PART = 16_384
@@ -20,8 +22,21 @@ PART = 16_384
 PARTS_AT_ONCE = 4
 """Parts of one request that may be under way, so that those of others come in between."""
 
-Prepared = Sequence[Tokenized | EmbedsvcError]
+Items = Sequence[Tokenized | EmbedsvcError]
 """Of each input its tokens, or what is wrong with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """The inputs of a request, ready to be computed.
+
+    Attributes:
+        items: Each of them.
+        suspects: Those that look like prompt injection, by their place, with the rule that says so.
+    """
+
+    items: Items
+    suspects: Mapping[int, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +45,7 @@ class _Part:
 
     request: EmbedRequest
     model: ServedModel
+    policy: InjectionPolicy
     first: int
     inputs: Sequence[TextOrIds]
 
@@ -54,10 +70,12 @@ class Preparer:
     def __init__(self, threads: Threads, limits: LimitSettings) -> None:
         self._limits = limits
         self._offload = Offload(threads, self._work)
+        self._detector = Detector.load()
 
-    async def prepare(self, request: EmbedRequest, model: ServedModel) -> Prepared:
+    async def prepare(self, request: EmbedRequest, model: ServedModel, policy: InjectionPolicy) -> Prepared:
         """Check and tokenize all inputs of a request, of a large one some at a time."""
-        parts = [_Part(request, model, at.start, request.inputs[at]) for at in _cut(request.inputs)]
+        cuts = _cut(request.inputs)
+        parts = [_Part(request, model, policy, at.start, request.inputs[at]) for at in cuts]
         if len(parts) == 1:
             return await self._offload.run(parts[0], parts[0].cost)
         room = asyncio.Semaphore(PARTS_AT_ONCE)
@@ -66,21 +84,36 @@ class Preparer:
             async with room:
                 return await self._offload.run(part, part.cost)
 
-        return [item for prepared in await asyncio.gather(*map(run, parts)) for item in prepared]
+        return _join(await asyncio.gather(*map(run, parts)))
 
     def _work(self, parts: Sequence[_Part]) -> Sequence[Prepared]:
         """Blocking."""
-        asked = [self._ask(part) for part in parts]
-        prepared: dict[int, Prepared] = {}
+        checked = [[self._check(part, at, item) for at, item in enumerate(part.inputs)] for part in parts]
+        suspects = [self._suspect(part, items) for part, items in zip(parts, checked, strict=True)]
+        asked = [self._ask(part, items) for part, items in zip(parts, checked, strict=True)]
+        prepared: dict[int, Items] = {}
         for tokenizer in {part.model.tokenizer for part in parts}:
             own = [at for at, part in enumerate(parts) if part.model.tokenizer is tokenizer]
             prepared.update(zip(own, tokenizer.encode([asked[at] for at in own]), strict=True))
-        return [prepared[at] for at in range(len(parts))]
+        return [Prepared(prepared[at], suspects[at]) for at in range(len(parts))]
 
-    def _ask(self, part: _Part) -> Asked:
+    def _suspect(self, part: _Part, items: list[TextOrIds | EmbedsvcError]) -> Mapping[int, str]:
+        """Find texts that look like prompt injection; put errors in their place, where that is the policy."""
+        if part.policy is InjectionPolicy.OFF:
+            return {}
+        texts = {at: item for at, item in enumerate(items) if isinstance(item, str)}
+        places = list(texts)
+        found = self._detector.find_all(list(texts.values()))
+        suspects = {places[at]: rule for at, rule in found.items()}
+        if part.policy is InjectionPolicy.REJECT:
+            for at, rule in suspects.items():
+                items[at] = _injection(part.name_of(at), rule)
+        return suspects
+
+    def _ask(self, part: _Part, items: Sequence[TextOrIds | EmbedsvcError]) -> Asked:
         request = part.request
         return Asked(
-            [self._check(part, at, item) for at, item in enumerate(part.inputs)],
+            items,
             part.name_of,
             part.model.card.files.prompts.get(request.input_type, ""),
             request.truncation or Truncation(self._limits.truncation),
@@ -98,6 +131,23 @@ class Preparer:
             return item
         name = part.name_of(at)
         return InvalidRequestError(f"{name} {fault}", param=name)
+
+
+def _injection(name: str, rule: str) -> EmbedsvcError:
+    return InvalidRequestError(
+        f"{name} looks like prompt injection (rule {rule}). The operator can let such texts pass, marked or "
+        "not, with the setting injection.policy, or for a key with `embedsvc keys create --injection`",
+        param=name,
+    )
+
+
+def _join(parts: Iterable[Prepared]) -> Prepared:
+    items: list[Tokenized | EmbedsvcError] = []
+    suspects: dict[int, str] = {}
+    for part in parts:
+        suspects.update((len(items) + at, rule) for at, rule in part.suspects.items())
+        items.extend(part.items)
+    return Prepared(items, suspects)
 
 
 def _cut(inputs: Sequence[TextOrIds]) -> Iterator[slice]:

@@ -11,17 +11,17 @@ import grpc
 from google.protobuf.message import DecodeError, Message
 
 from embedsvc.errors import EmbedsvcError, InvalidRequestError, RequestTooLargeError
-from embedsvc.interceptors.base import Behaviour, Context, Handler
+from embedsvc.interceptors.base import Behaviour, Context, Handler, Parsed
 
 
 def unary_unary(behaviour: Behaviour, request: type[Message], max_bytes: int) -> Handler:
     """A handler of one request that returns its answer: a message, or its bytes."""
-    return grpc.unary_unary_rpc_method_handler(_checking(behaviour), _parser(request, max_bytes), _serialize)
+    return grpc.unary_unary_rpc_method_handler(_checking(behaviour), _keeper(request, max_bytes), _serialize)
 
 
 def unary_stream(behaviour: Behaviour, request: type[Message], max_bytes: int) -> Handler:
     """A handler of one request that writes its answers to the context."""
-    return grpc.unary_stream_rpc_method_handler(_checking(behaviour), _parser(request, max_bytes), _serialize)
+    return grpc.unary_stream_rpc_method_handler(_checking(behaviour), _keeper(request, max_bytes), _serialize)
 
 
 def stream_stream(behaviour: Behaviour, request: type[Message], max_bytes: int) -> Handler:
@@ -42,12 +42,19 @@ async def write(context: Context, response: Message | bytes) -> None:
 
 
 def _checking(behaviour: Behaviour) -> Behaviour:
-    async def call(parsed: Message | EmbedsvcError, context: Context) -> object:
-        if isinstance(parsed, EmbedsvcError):
-            raise parsed
-        return await behaviour(parsed, context)
+    async def call(parsed: Parsed, context: Context) -> object:
+        message, parsed.content = parsed.message, b""  # a megabyte that nobody needs any more
+        if isinstance(message, EmbedsvcError):
+            raise message
+        return await behaviour(message, context)
 
     return call
+
+
+def _keeper(message: type[Message], max_bytes: int) -> Callable[[bytes], Parsed]:
+    """A deserializer that keeps the bytes, too."""
+    parse = _parser(message, max_bytes)
+    return lambda data: Parsed(data, parse(data))
 
 
 def _parser(message: type[Message], max_bytes: int) -> Callable[[bytes], Message | EmbedsvcError]:

@@ -15,19 +15,21 @@ from embedsvc.interceptors.auth import AuthLayer
 from embedsvc.interceptors.base import Onion
 from embedsvc.interceptors.compression import CompressionLayer
 from embedsvc.interceptors.errors import ErrorLayer
+from embedsvc.interceptors.ledger import LedgerLayer
 from embedsvc.interceptors.logging import LoggingLayer
 from embedsvc.interceptors.metrics import MetricsLayer
-from embedsvc.keys import KeyFile
+from embedsvc.interceptors.rates import RatesLayer
 from embedsvc.metrics import Metrics
 from embedsvc.service import EmbeddingService, ModelService
 from embedsvc.tls import Certificates
+from embedsvc.trust import Trust
 from embedsvc.v1 import embedding_pb2, model_pb2, openai_pb2
 from rest_shim.errors import trailers
 from rest_shim.service import JSON_GROWTH, OpenAIService
 
 
 def build_server(
-    settings: Settings, engine: Engine, metrics: Metrics, health: HealthReporter, keys: KeyFile
+    settings: Settings, engine: Engine, metrics: Metrics, health: HealthReporter, trust: Trust
 ) -> grpc.aio.Server:
     """Put the server together, and bind its port.
 
@@ -40,8 +42,10 @@ def build_server(
                 [
                     LoggingLayer(),
                     MetricsLayer(metrics),
+                    LedgerLayer(trust.ledger),
                     ErrorLayer(metrics, trailers),
-                    AuthLayer(keys),
+                    AuthLayer(trust.gate, trust.limiter),
+                    RatesLayer(),
                     CompressionLayer(),
                 ]
             )
@@ -51,7 +55,7 @@ def build_server(
     embedder = Embedder(engine, settings.limits, metrics)
     server.add_generic_rpc_handlers(
         [
-            EmbeddingService(embedder, settings, metrics).handlers(),
+            EmbeddingService(embedder, settings, metrics, trust.ledger).handlers(),
             ModelService(engine, settings).handlers(),
             OpenAIService(embedder, engine, health, settings).handlers(),
         ]

@@ -3,11 +3,14 @@
 import asyncio
 import time
 from collections.abc import AsyncIterable
+from contextlib import closing
+from dataclasses import replace
 
 import grpc
 import structlog
 
 from embedsvc import codec, rpc
+from embedsvc.access.tab import Tab
 from embedsvc.config import Settings
 from embedsvc.embedder import Embedder
 from embedsvc.engine.admission import Door
@@ -15,7 +18,8 @@ from embedsvc.engine.engine import Engine
 from embedsvc.engine.served import ServedModel
 from embedsvc.errors import EmbedsvcError, InternalError, InvalidRequestError
 from embedsvc.interceptors.base import Context
-from embedsvc.interceptors.call import caller_name, metadata
+from embedsvc.interceptors.call import account, caller_name, metadata, request_id
+from embedsvc.ledger.ledger import Ledger
 from embedsvc.metrics import Metrics
 from embedsvc.types import Caller
 from embedsvc.v1 import embedding_pb2 as pb
@@ -45,16 +49,17 @@ def caller_of(context: Context, *, streams: bool = False) -> Caller:
     said = metadata.get().get(PRIORITY, "bulk" if streams else "interactive")
     if said not in ("interactive", "bulk"):
         raise InvalidRequestError(f"{PRIORITY} must be interactive or bulk", param=PRIORITY)
-    return Caller(caller_name.get(), deadline, patient=streams, bulk=said == "bulk")
+    return Caller(caller_name.get(), deadline, patient=streams, bulk=said == "bulk", account=account.get())
 
 
 class EmbeddingService:
     """embedsvc.v1.EmbeddingService."""
 
-    def __init__(self, embedder: Embedder, settings: Settings, metrics: Metrics) -> None:
+    def __init__(self, embedder: Embedder, settings: Settings, metrics: Metrics, ledger: Ledger) -> None:
         self._embedder = embedder
         self._settings = settings
         self._metrics = metrics
+        self._ledger = ledger
 
     def handlers(self) -> grpc.GenericRpcHandler:
         """Its RPCs, for a server."""
@@ -77,22 +82,24 @@ class EmbeddingService:
     ) -> None:
         """Answer batches as they are ready, reading no further than the window."""
         caller = caller_of(context, streams=True)
+        tab = Tab(account.get(), self._ledger, request_id.get())
         window = Door(self._settings.server.stream_window)
         writing = asyncio.Lock()
 
         async def answer(message: pb.EmbedStreamRequest | EmbedsvcError, size: int) -> None:
             try:
-                data = await self._answer_item(message, caller)
+                data = await self._answer_item(message, caller, tab)
                 async with writing:
                     await rpc.write(context, data)
             finally:
                 window.release(size)
 
-        async with asyncio.TaskGroup() as tasks:
-            async for message in messages:
-                size = _room(message)
-                await window.acquire(size)
-                tasks.create_task(answer(message, size))
+        with closing(tab):
+            async with asyncio.TaskGroup() as tasks:
+                async for message in messages:
+                    size = _room(message)
+                    await window.acquire(size)
+                    tasks.create_task(answer(message, size))
 
     async def _answer(self, message: pb.EmbedRequest, caller: Caller) -> bytes:
         request = codec.decode_request(message)
@@ -100,12 +107,17 @@ class EmbeddingService:
         embeddings = await self._embedder.embed(request, caller)
         return codec.encode_response(embeddings, output_type)
 
-    async def _answer_item(self, message: pb.EmbedStreamRequest | EmbedsvcError, caller: Caller) -> bytes:
+    async def _answer_item(
+        self, message: pb.EmbedStreamRequest | EmbedsvcError, caller: Caller, tab: Tab
+    ) -> bytes:
         """Answer one batch of a stream, whatever becomes of it."""
         number = "" if isinstance(message, EmbedsvcError) else message.id
         try:
             request = _checked(message)
-            return codec.encode_stream_response(number, await self._answer(request, caller))
+            with tab.batch() as own:
+                await own.admit()
+                answered = await self._answer(request, replace(caller, account=own))
+            return codec.encode_stream_response(number, answered)
         except EmbedsvcError as error:
             failure = error
         except Exception:

@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from embedsvc.errors import EmbedsvcError
+from embedsvc.store.records import InjectionPolicy
 
 Vectors = NDArray[np.float32]
 """Shape [inputs, dimensions], float32."""
@@ -45,6 +47,38 @@ class OutputType(StrEnum):
     BINARY = "binary"
 
 
+class Account(Protocol):
+    """What a caller may use in one request, and what it used."""
+
+    @property
+    def injection(self) -> InjectionPolicy:
+        """What is done with its texts that look like prompt injection."""
+
+    def allow(self, model: str) -> None:
+        """Raise PermissionDeniedError where a model is not for this caller."""
+
+    def charge(self, tokens: int) -> None:
+        """Take tokens off its limits. Raises TokensLimitedError where they are too many."""
+
+    def note(self, embeddings: "Embeddings") -> None:
+        """Write down what was answered."""
+
+
+class Unlimited:
+    """The account of a caller who may do everything."""
+
+    injection = InjectionPolicy.OFF
+
+    def allow(self, model: str) -> None:
+        """See Account."""
+
+    def charge(self, tokens: int) -> None:
+        """See Account."""
+
+    def note(self, embeddings: "Embeddings") -> None:
+        """See Account."""
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
     """Who asks, and until when.
@@ -54,12 +88,14 @@ class Caller:
         deadline: When the answer is worthless, in seconds of time.monotonic.
         patient: Wait for room in the queue instead of failing; streams do.
         bulk: Whether interactive work goes first.
+        account: What it may use.
     """
 
     name: str
     deadline: float | None = None
     patient: bool = False
     bulk: bool = False
+    account: Account = field(default_factory=Unlimited)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +142,7 @@ class Embeddings:
         tokens: Tokens that the model read of each input.
         truncated: Whether tokens of an input were dropped.
         errors: Failed inputs by index; only where the request allows them.
+        flagged: Inputs that look like prompt injection, by index.
         timings: Where the time went.
     """
 
@@ -114,6 +151,7 @@ class Embeddings:
     tokens: Sequence[int]
     truncated: Sequence[bool]
     errors: dict[int, EmbedsvcError] = field(default_factory=dict)
+    flagged: frozenset[int] = frozenset()
     timings: Timings = field(default_factory=Timings)
 
     @property

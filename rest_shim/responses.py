@@ -13,6 +13,10 @@ CHUNK = 64
 
 OWNER = "embedsvc"
 
+FLAGGED = "x-embedsvc-flagged"
+MOST_FLAGGED = 100
+"""Inputs that the header names; it has to fit."""
+
 
 def encode_embeddings(embeddings: Embeddings, form: EncodingFormat) -> Iterator[bytes]:
     """The body of `POST /v1/embeddings`, in chunks."""
@@ -27,6 +31,13 @@ def encode_embeddings(embeddings: Embeddings, form: EncodingFormat) -> Iterator[
     }
     tail = orjson.dumps({"model": embeddings.model, "usage": usage})
     yield b"]," + tail.removeprefix(b"{")
+
+
+def mark(embeddings: Embeddings) -> list[tuple[str, str]]:
+    """The header that names inputs that look like prompt injection, the first of them; none without any."""
+    if not embeddings.flagged:
+        return []
+    return [(FLAGGED, ",".join(str(at) for at in sorted(embeddings.flagged)[:MOST_FLAGGED]))]
 
 
 def _items(rows: Vectors, start: int, form: EncodingFormat) -> bytes:

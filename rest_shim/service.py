@@ -14,6 +14,7 @@ from embedsvc.engine.engine import Engine
 from embedsvc.errors import OverloadedError
 from embedsvc.health import HealthReporter
 from embedsvc.interceptors.base import Context
+from embedsvc.interceptors.call import account
 from embedsvc.service import caller_of
 from embedsvc.types import EmbedRequest
 from embedsvc.v1 import openai_pb2 as pb
@@ -58,6 +59,8 @@ class OpenAIService:
         form = requests.decode_format(message)
         request = await self._read(message)
         embeddings = await self._embedder.embed(request, caller_of(context))
+        if headers := [*account.get().headers(), *responses.mark(embeddings)]:
+            await context.send_initial_metadata(headers)
         for chunk in responses.encode_embeddings(embeddings, form):
             await rpc.write(context, _json(chunk))
 

@@ -1,12 +1,16 @@
 """What a development machine keeps in `.run/`: certificates, one API key, Envoy's files."""
 
 import datetime as dt
+import time
 from pathlib import Path
 
 from cryptography import x509
 
-from embedsvc import keys
+from embedsvc.config import Settings
 from embedsvc.dev import pki
+from embedsvc.keys import token as keys
+from embedsvc.operator.opening import opened_store
+from embedsvc.store.records import KeyRecord
 
 RUN = Path(".run")
 CERTS = RUN / "certs"
@@ -28,10 +32,26 @@ def prepare() -> None:
         _write(API_KEYS, f"{keys.digest(key)} development\n".encode())
 
 
+async def register(settings: Settings) -> None:
+    """Have the store know the API key that was made here. Raises ConfigurationError."""
+    key = API_KEY.read_text().strip()
+    record = KeyRecord(
+        digest=keys.digest(key), prefix=keys.prefix(key), name="development", created_at=time.time()
+    )
+    async with opened_store(settings) as store:
+        if not await store.find_keys([record.digest]):
+            await store.create_key(record)
+
+
 def _make_certificates() -> None:
     CERTS.mkdir(mode=0o700, exist_ok=True)
     ca = _read_ca() or pki.make_ca()
-    made = {"ca": ca, "server": pki.make_server(ca), "client": pki.make_client(ca)}
+    made = {
+        "ca": ca,
+        "server": pki.make_server(ca),
+        "envoy": pki.make_client(ca, "envoy"),
+        "client": pki.make_client(ca),
+    }
     for name, identity in made.items():
         _write(CERTS / f"{name}.crt", identity.certificate_pem)
         _write(CERTS / f"{name}.key", identity.key_pem)
@@ -52,7 +72,7 @@ def _read_ca() -> pki.Identity | None:
 
 def _certificates_are_good() -> bool:
     soon = dt.datetime.now(dt.UTC) + RENEW
-    names = ("ca", "server", "client")
+    names = ("ca", "server", "envoy", "client")
     if not all((CERTS / f"{name}.{end}").exists() for name in names for end in ("crt", "key")):
         return False
     pems = [(CERTS / f"{name}.crt").read_bytes() for name in names]

@@ -1,40 +1,52 @@
-"""Refuses calls without a known API key. That the peer has a certificate, TLS has already seen to."""
+"""Lets calls in that somebody answers for: see `access/gate.py`."""
 
 from typing import Any
 
-from embedsvc.errors import UnauthenticatedError
-from embedsvc.interceptors.base import Behaviour, Context, Layer
-from embedsvc.interceptors.call import caller_name, is_open, metadata
-from embedsvc.keys import KeyFile
+from embedsvc.access.account import Account
+from embedsvc.access.gate import Gate, Knock
+from embedsvc.interceptors.base import Behaviour, Context, Layer, Parsed
+from embedsvc.interceptors.call import account, caller_name, is_open, kind_of, metadata
+from embedsvc.limits.limiter import Limiter
+from embedsvc.signing import canonical
+from embedsvc.signing.verifier import is_signed
 
-SCHEME = "bearer "
+CERTIFICATE = "x509_pem_cert"
+"""Where gRPC keeps the peer's certificate."""
 
 
 class AuthLayer(Layer):
-    """Looks for `authorization: Bearer <key>` on every RPC that is not open to all."""
+    """Finds out who calls, on every RPC that is not open to all, and opens an account for the call."""
 
-    def __init__(self, keys: KeyFile) -> None:
-        self._keys = keys
+    def __init__(self, gate: Gate, limiter: Limiter) -> None:
+        self._gate = gate
+        self._limiter = limiter
 
     def wrap(self, method: str, inner: Behaviour) -> Behaviour:
         """See Layer."""
         if is_open(method):
             return inner
+        kind = kind_of(method)
 
         async def call(request: Any, context: Context) -> Any:  # noqa: ANN401 - grpc does not type it
-            caller_name.set(self._authenticate())
+            principal = await self._gate.enter(_knock(method, kind, request, context))
+            account.set(Account(principal, self._gate, self._limiter))
+            caller_name.set(principal.name)
             return await inner(request, context)
 
         return call
 
-    def _authenticate(self) -> str:
-        value = metadata.get().get("authorization", "")
-        if not isinstance(value, str) or not value.lower().startswith(SCHEME):
-            raise UnauthenticatedError(
-                "no API key: send the header `Authorization: Bearer <key>`, or over gRPC the "
-                "metadata `authorization`"
-            )
-        name = self._keys.find(value[len(SCHEME) :].strip())
-        if name is None:
-            raise UnauthenticatedError("the API key is not known to this server")
-        return name
+
+def _knock(method: str, kind: str, request: object, context: Context) -> Knock:
+    sent = metadata.get()
+    return Knock(
+        method=method,
+        kind=kind,
+        digest=_digest(request) if is_signed(sent) else "",
+        metadata=sent,
+        certificate=next(iter(context.auth_context().get(CERTIFICATE, ())), b""),
+        peer=context.peer(),
+    )
+
+
+def _digest(request: object) -> str:
+    return canonical.digest(request.content) if isinstance(request, Parsed) else canonical.OPENING

@@ -5,10 +5,13 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import grpc
+from google.protobuf.message import Message
 
+from embedsvc.errors import EmbedsvcError
 from embedsvc.interceptors.call import metadata
 
 if TYPE_CHECKING:  # only the stubs of grpc are generic
@@ -19,6 +22,20 @@ else:
 
 Behaviour: TypeAlias = Callable[[Any, Context], Awaitable[Any]]
 """Answers one call: what it returns is the answer, of a call that has one."""
+
+
+@dataclass(slots=True)
+class Parsed:
+    """A request as it came, and as it was understood.
+
+    Attributes:
+        content: Its bytes, which a signature covers.
+        message: What they are, or what is wrong with them.
+    """
+
+    content: bytes
+    message: Message | EmbedsvcError
+
 
 CODES = {code.value[0]: code.name for code in grpc.StatusCode}
 

@@ -50,8 +50,8 @@ def rendered(compose, state, tmp_path_factory) -> Path:
     command, out, _ = compose["services"]["edge-config"]["command"]
     certificates = {
         "EMBEDSVC_EDGE__CA": str(state.path("ca.crt")),
-        "EMBEDSVC_EDGE__CERTIFICATE": str(state.path("client.crt")),
-        "EMBEDSVC_EDGE__KEY": str(state.path("client.key")),
+        "EMBEDSVC_EDGE__CERTIFICATE": str(state.path("envoy.crt")),
+        "EMBEDSVC_EDGE__KEY": str(state.path("envoy.key")),
         "EMBEDSVC_CONFIG": "deploy/embedsvc.toml",
     }
     arguments = [BIN / "embedsvc", command, out, folder]

@@ -52,7 +52,7 @@ def test_what_services_use_is_declared_and_what_is_declared_is_used(compose):
 @pytest.mark.parametrize(
     ("name", "settings_used"),
     [
-        ("embedsvc", ["tls.ca", "tls.certificate", "tls.key", "auth.keys_file"]),
+        ("embedsvc", ["tls.ca", "tls.certificate", "tls.key", "auth.keys"]),
         ("embedsvc", ["edge.ca", "edge.certificate", "edge.key"]),  # the health check
         ("envoy", ["edge.ca", "edge.certificate", "edge.key"]),
     ],
@@ -61,7 +61,7 @@ def test_secrets_are_mounted_where_the_settings_look_for_them(compose, settings,
     mounted = {f"/run/secrets/{secret}" for secret in compose["services"][name]["secrets"]}
     for setting in settings_used:
         section, key = setting.split(".")
-        assert str(getattr(getattr(settings, section), key)) in mounted
+        assert str(getattr(getattr(settings, section), key)).removeprefix("file:") in mounted
 
 
 def test_the_servers_get_the_settings_of_the_repository_where_the_image_looks_for_them(compose):

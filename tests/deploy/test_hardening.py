@@ -90,9 +90,9 @@ def test_only_loopback_is_published_by_default(compose):
 @pytest.mark.parametrize(
     ("name", "secrets"),
     [
-        ("embedsvc", {"ca.crt", "server.crt", "server.key", "client.crt", "client.key", "api_keys"}),
+        ("embedsvc", {"ca.crt", "server.crt", "server.key", "envoy.crt", "envoy.key", "api_keys"}),
         ("edge-config", set()),
-        ("envoy", {"ca.crt", "client.crt", "client.key"}),
+        ("envoy", {"ca.crt", "envoy.crt", "envoy.key"}),
         ("prometheus", set()),
     ],
 )

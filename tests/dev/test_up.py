@@ -177,9 +177,9 @@ def test_a_taken_port_is_named_with_the_setting_that_moves_it(tmp_path, environm
 
 
 def test_a_server_that_does_not_start_is_reported_with_the_end_of_its_log(tmp_path, environment):
-    environment["EMBEDSVC_AUTH__KEYS_FILE"] = "nowhere"
+    environment["EMBEDSVC_AUTH__KEYS"] = "file:nowhere"
     with up(tmp_path, environment) as process:
         said = process.stdout.read()
         assert process.wait(timeout=30) == 2
     assert "the server ended by itself with status 2" in said
-    assert "auth.keys_file nowhere" in said
+    assert "auth.keys (file:nowhere)" in said

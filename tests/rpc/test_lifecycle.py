@@ -15,7 +15,7 @@ from support import pki as files
 from support.programs import BIN, ROOT, free_port, run_server, settings_for
 
 from embedsvc.dev import pki
-from embedsvc.keys import LOOK_SECONDS
+from embedsvc.secret.keeper import LOOK_SECONDS
 from embedsvc.v1 import embedding_pb2 as pb
 from embedsvc.v1.embedding_pb2_grpc import EmbeddingServiceStub
 
@@ -128,14 +128,14 @@ async def test_keys_are_added_and_taken_away_without_a_restart(own_server, own_s
     async with own_server.channel() as channel:
         stub = EmbeddingServiceStub(channel)
         await stub.Embed(TEXT, metadata=own_state.authorization)
-        own_state.path("api_keys").write_text("# none\n")
+        own_state.path("api_keys").write_text("# none any more\n")
 
         async def call_on():
             while True:
                 await stub.Embed(TEXT, metadata=own_state.authorization)
 
         with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await asyncio.wait_for(call_on(), 2 * LOOK_SECONDS)
+            await asyncio.wait_for(call_on(), 10 * LOOK_SECONDS)
         assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
 
 
@@ -169,7 +169,7 @@ def test_a_taken_port_stops_the_start_with_the_name_of_the_setting(state, name):
         ({"SERVER__PROT": 1}, "server.prot: no such setting"),
         ({"API_KEY": "x"}, "EMBEDSVC_API_KEY: no such setting"),
         ({"ENGINE__BATCH_TEXTS": 31}, "engine.batch_texts"),
-        ({"AUTH__KEYS_FILE": "/nowhere"}, "auth.keys_file"),
+        ({"AUTH__KEYS": "file:/nowhere"}, "auth.keys"),
         ({"TLS__KEY": "/nowhere"}, "tls"),
     ],
 )

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import grpc
 
-from embedsvc import keys
 from embedsvc.dev import pki
+from embedsvc.keys import token as keys
 
 
 @dataclass(frozen=True)
 class State:
     """A folder of certificates, and one key.
 
-    Files: {ca,server,client}.{crt,key}, and stranger.{crt,key}: a client of another CA.
+    Files: {ca,server,client,envoy}.{crt,key}, and stranger.{crt,key}: a client of another CA.
     """
 
     folder: Path
@@ -45,6 +45,7 @@ def make(folder: Path) -> State:
     write(folder, "ca", ca)
     write(folder, "server", pki.make_server(ca))
     write(folder, "client", pki.make_client(ca))
+    write(folder, "envoy", pki.make_client(ca, "envoy"))
     write(folder, "stranger", pki.make_client(other, "stranger"))
     key = keys.generate()
     (folder / "api_keys").write_text(f"# tests\n{keys.digest(key)} tester\n")

@@ -104,9 +104,11 @@ def settings_for(state: State, **values: object) -> dict[str, str]:
         "TLS__CERTIFICATE": state.path("server.crt"),
         "TLS__KEY": state.path("server.key"),
         "EDGE__CA": state.path("ca.crt"),
-        "EDGE__CERTIFICATE": state.path("client.crt"),
-        "EDGE__KEY": state.path("client.key"),
-        "AUTH__KEYS_FILE": state.path("api_keys"),
+        "EDGE__CERTIFICATE": state.path("envoy.crt"),
+        "EDGE__KEY": state.path("envoy.key"),
+        "AUTH__KEYS": f"file:{state.path('api_keys')}",
+        "AUTH__NONCES": state.path("nonces"),
+        "STORE__PATH": state.path("embedsvc.db"),
         **values,
     }
     return {f"EMBEDSVC_{name}": str(value) for name, value in chosen.items()}

@@ -6,12 +6,13 @@ import stat
 import pytest
 from cryptography import x509
 
-from embedsvc.config import TlsSettings
+from embedsvc.config import Settings, TlsSettings
 from embedsvc.dev import pki, state
-from embedsvc.keys import KeyFile
+from embedsvc.keys import finder, token
+from embedsvc.operator.opening import opened_store
 from embedsvc.tls import Certificates
 
-NAMES = [f"certs/{name}.{end}" for name in ("ca", "server", "client") for end in ("crt", "key")]
+NAMES = [f"certs/{name}.{end}" for name in ("ca", "server", "envoy", "client") for end in ("crt", "key")]
 
 
 @pytest.fixture(autouse=True)
@@ -32,9 +33,18 @@ def test_a_first_start_makes_everything(folder):
 def test_what_is_made_is_what_the_server_s_own_defaults_read():
     state.prepare()
     Certificates(TlsSettings()).credentials()
-    keys = KeyFile(state.API_KEYS)
-    keys.load()
-    assert keys.find(state.API_KEY.read_text().strip()) == "development"
+    (key,) = finder.parse(state.API_KEYS.read_bytes()).values()
+    assert (key.digest, key.name) == (token.digest(state.API_KEY.read_text().strip()), "development")
+
+
+async def test_the_store_knows_the_key_however_often_it_is_told():
+    state.prepare()
+    settings = Settings()
+    await state.register(settings)
+    await state.register(settings)
+    async with opened_store(settings) as store:
+        (key,) = await store.list_keys()
+    assert (key.digest, key.name) == (token.digest(state.API_KEY.read_text().strip()), "development")
 
 
 def test_only_the_owner_can_read_it(folder):

@@ -19,7 +19,7 @@ TEMPLATE = Path(__file__).parents[3] / "envoy.yaml"
 @pytest.fixture
 def settings(state):
     def chosen(**values):
-        certificates = {"ca": "ca.crt", "certificate": "client.crt", "key": "client.key"}
+        certificates = {"ca": "ca.crt", "certificate": "envoy.crt", "key": "envoy.key"}
         paths = {name: state.path(file) for name, file in certificates.items()}
         return Settings(
             server=ServerSettings(port=12345),

@@ -1,0 +1,112 @@
+"""What one request may use of its caller's limits, and what it used: the row that the ledger gets."""
+
+import time
+
+from embedsvc.access.gate import Gate
+from embedsvc.access.principal import Principal
+from embedsvc.errors import PermissionDeniedError, RateLimitedError, TokensLimitedError
+from embedsvc.limits.bucket import SHARED, Bucket
+from embedsvc.limits.headers import Headers, describe, duration
+from embedsvc.limits.limiter import Limiter
+from embedsvc.store.records import InjectionPolicy, RequestRow
+from embedsvc.types import Embeddings
+
+
+class Account:
+    """See `types.Account`.
+
+    Args:
+        principal: Who calls.
+        gate: What let it in.
+        limiter: What keeps its limits.
+    """
+
+    def __init__(self, principal: Principal, gate: Gate, limiter: Limiter) -> None:
+        self.principal = principal
+        self._gate = gate
+        self._limiter = limiter
+        self._answered: Embeddings | None = None
+
+    @property
+    def injection(self) -> InjectionPolicy:
+        """See types.Account."""
+        return self.principal.injection
+
+    @property
+    def limited(self) -> bool:
+        """Whether there is any limit."""
+        return bool(self.principal.requests or self.principal.tokens)
+
+    def again(self, kind: str) -> "Account":
+        """An account for another request of the same caller, as it is known now.
+
+        Raises:
+            UnauthenticatedError: Its key counts no more.
+            PermissionDeniedError: It may not call this any more.
+        """
+        return Account(self._gate.again(self.principal, kind), self._gate, self._limiter)
+
+    async def admit(self) -> None:
+        """Take a request off the caller's limits.
+
+        Raises:
+            RateLimitedError: There is none left.
+        """
+        buckets = self.principal.requests
+        fresh = [bucket for bucket in (*buckets, *self.principal.tokens) if not bucket.known]
+        if fresh:
+            await self._limiter.prepare(fresh)
+        if short := self._limiter.take(buckets, 1):
+            raise _refusal(RateLimitedError, short, 1)
+
+    def allow(self, model: str) -> None:
+        """See types.Account."""
+        models = self.principal.models
+        if models is not None and model not in models:
+            raise PermissionDeniedError(f"{self.principal.name} may not use the model {model}", param="model")
+
+    def charge(self, tokens: int) -> None:
+        """See types.Account."""
+        if short := self._limiter.take(self.principal.tokens, tokens):
+            raise _refusal(TokensLimitedError, short, tokens)
+
+    def note(self, embeddings: Embeddings) -> None:
+        """See types.Account."""
+        self._answered = embeddings
+
+    def headers(self) -> Headers:
+        """What the answer says of the caller's limits."""
+        now = time.monotonic()
+        principal = self.principal
+        return [
+            *describe("requests", principal.requests, now),
+            *describe("tokens", principal.tokens, now),
+        ]
+
+    def row(self, request_id: str, rpc: str, outcome: str, seconds: float) -> RequestRow:
+        """What the ledger is told."""
+        answered = self._answered
+        return RequestRow(
+            request_id=request_id,
+            key=self.principal.key,
+            identity=self.principal.identity.name,
+            rpc=rpc,
+            model=answered.model if answered else "",
+            requests=1,
+            inputs=len(answered.tokens) if answered else 0,
+            tokens=answered.total_tokens if answered else 0,
+            cached=0,
+            latency_ms=seconds * 1000,
+            outcome=outcome,
+            at=time.time(),
+        )
+
+
+def _refusal(error: type[RateLimitedError], bucket: Bucket, units: int) -> RateLimitedError:
+    limit = bucket.limit
+    wait = bucket.retry_in(units, time.monotonic())
+    whose = " of all callers together" if limit.name == SHARED else ""
+    asked = f": this request has {units}" if units > 1 else ""
+    hint = "it can never pass" if wait is None else f"try again in {duration(wait)}"
+    over = f"over the limit{whose}, {limit.units} {error.openai_type} in {duration(limit.period)}"
+    return error(f"{over}{asked}; {hint}", retry_after=wait)

@@ -1,0 +1,181 @@
+"""Lets callers in: by certificate, key and signature, as the policy has it."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from embedsvc.access import address, refusal
+from embedsvc.access.holdings import Holdings
+from embedsvc.access.peer import Peer, read_peer
+from embedsvc.access.policy import find_identity
+from embedsvc.access.principal import Principal
+from embedsvc.access.refusal import Refusal
+from embedsvc.access.revocation import Revoked, is_revoked
+from embedsvc.config import IdentitySettings
+from embedsvc.errors import InvalidSignatureError, PermissionDeniedError
+from embedsvc.keys import token
+from embedsvc.keys.finder import KeyFinder
+from embedsvc.ledger.ledger import Ledger
+from embedsvc.secret.parsed import Parsed
+from embedsvc.signing.canonical import AUTHORIZATION
+from embedsvc.signing.verifier import Signed, Verifier, is_signed
+from embedsvc.store.records import KeyRecord
+
+SCHEME = "bearer "
+FORWARDED = "x-forwarded-for"
+
+Metadata = Mapping[str, str | bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Knock:
+    """A call that wants in.
+
+    Attributes:
+        method: The full name of the RPC.
+        kind: What a policy calls it.
+        digest: The SHA-256 of the message in hexadecimal, of no bytes for a stream; only where it is signed.
+        metadata: What came with the call.
+        certificate: The peer's, in PEM.
+        peer: The peer's address, as gRPC writes it.
+    """
+
+    method: str
+    kind: str
+    digest: str
+    metadata: Metadata
+    certificate: bytes
+    peer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Who may come in.
+
+    Attributes:
+        identities: Whose certificates.
+        revoked: Which of them count no more; None: nobody has a list.
+    """
+
+    identities: Sequence[IdentitySettings]
+    revoked: Parsed[Revoked] | None = None
+
+
+class Gate:
+    """Finds out who calls, or refuses; refusals are written down."""
+
+    def __init__(
+        self, policy: Policy, keys: KeyFinder, verifier: Verifier, holdings: Holdings, ledger: Ledger
+    ) -> None:
+        self._policy = policy
+        self._keys = keys
+        self._verifier = verifier
+        self._holdings = holdings
+        self._ledger = ledger
+
+    async def enter(self, knock: Knock) -> Principal:
+        """Return who calls.
+
+        Raises:
+            UnauthenticatedError: It is not known.
+            PermissionDeniedError: It is known, and may not call this.
+            OverloadedError: Its key could not be looked up in time.
+        """
+        identity = None
+        try:
+            identity = self._identify(knock)
+            key = await self._find_key(identity, knock.metadata)
+            self._verify(identity, knock)
+        except Refusal as refused:
+            self._write_down(refused.why.reason, identity, knock)
+            raise refused.why.told(refused.why.message) from None
+        except InvalidSignatureError:
+            self._write_down("bad_signature", identity, knock)
+            raise
+        return _permitted(self._holdings.of(key, identity), knock.kind)
+
+    def again(self, principal: Principal, kind: str) -> Principal:
+        """Return who called earlier, as it is known now, without waiting. Raises as `enter`."""
+        key = self._keys.current(principal.key) if principal.key else None
+        try:
+            if principal.key:
+                _refuse_dead(key)
+        except Refusal as refused:
+            raise refused.why.told(refused.why.message) from None
+        return _permitted(self._holdings.of(key, principal.identity), kind)
+
+    def _identify(self, knock: Knock) -> IdentitySettings:
+        peer = _read(knock.certificate)
+        if peer.ends < time.time():
+            raise Refusal(refusal.EXPIRED_CERTIFICATE)
+        if self._policy.revoked and is_revoked(peer, self._policy.revoked.get()):
+            raise Refusal(refusal.REVOKED_CERTIFICATE)
+        identity = find_identity(self._policy.identities, peer.names)
+        if identity is None:
+            raise Refusal(refusal.UNKNOWN_IDENTITY)
+        return identity
+
+    async def _find_key(self, identity: IdentitySettings, metadata: Metadata) -> KeyRecord | None:
+        key = _bearer(metadata)
+        if key is None:
+            if identity.key == "required":
+                raise Refusal(refusal.NO_KEY)
+            return None
+        if identity.key == "refused":
+            raise Refusal(refusal.KEY_REFUSED)
+        if not token.is_key(key):
+            raise Refusal(refusal.MALFORMED_KEY)
+        record = await self._keys.find(token.digest(key))
+        _refuse_dead(record)
+        return record
+
+    def _verify(self, identity: IdentitySettings, knock: Knock) -> None:
+        if not is_signed(knock.metadata):
+            if identity.signed == "required":
+                raise Refusal(refusal.NO_SIGNATURE)
+            return
+        signed = Signed.of(knock.method, knock.digest, knock.metadata)
+        # First: else another service could use up the nonce of a call that it has seen.
+        if signed.claim.signer != identity.name:
+            raise Refusal(refusal.OTHER_SIGNER)
+        self._verifier.verify(signed)
+
+    def _write_down(self, reason: str, identity: IdentitySettings | None, knock: Knock) -> None:
+        key = _bearer(knock.metadata) or ""
+        whence = address.of_peer(knock.peer)
+        if identity is not None and identity.forwards:
+            whence = address.forwarded(knock.metadata.get(FORWARDED)) or whence
+        # What is not a key may be anything, another service's password included.
+        self._ledger.add_failure(token.prefix(key) if token.is_key(key) else "", reason, whence)
+
+
+def _read(certificate: bytes) -> Peer:
+    try:
+        return read_peer(certificate)
+    except ValueError:
+        raise Refusal(refusal.NO_CERTIFICATE) from None
+
+
+def _bearer(metadata: Metadata) -> str | None:
+    """The key of a call, or what stands in its place; None where nothing does."""
+    value = metadata.get(AUTHORIZATION)
+    if value is None:
+        return None
+    if not isinstance(value, str) or not value.lower().startswith(SCHEME):
+        return ""
+    return value[len(SCHEME) :].strip()
+
+
+def _refuse_dead(key: KeyRecord | None) -> None:
+    if key is None:
+        raise Refusal(refusal.UNKNOWN_KEY)
+    if key.revoked_at is not None:
+        raise Refusal(refusal.REVOKED_KEY)
+    if key.expires_at is not None and key.expires_at <= time.time():
+        raise Refusal(refusal.EXPIRED_KEY)
+
+
+def _permitted(principal: Principal, kind: str) -> Principal:
+    if kind not in principal.calls:
+        raise PermissionDeniedError(f"{principal.name} may not call {kind!r}; its policy or its key says so")
+    return principal

@@ -1,0 +1,33 @@
+"""Who calls, once that is known: an API key, a certificate's identity, or both; and all that is theirs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from embedsvc.config import IdentitySettings
+from embedsvc.limits.bucket import Bucket
+from embedsvc.store.records import InjectionPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """A caller. Where a key and an identity come together, both must allow what is done, and both pay.
+
+    Attributes:
+        name: What fairness is kept between, and what logs say: the key's name, else the identity's.
+        key: The digest of the key; empty where a certificate alone calls.
+        identity: Whose certificate it has.
+        calls: What it may call, of "embed", "stream" and "models".
+        models: Models that it may use; None: all.
+        injection: What is done with its texts that look like prompt injection.
+        requests: Limits that a request is taken off.
+        tokens: Limits that tokens are taken off.
+    """
+
+    name: str
+    key: str
+    identity: IdentitySettings
+    calls: frozenset[str]
+    models: frozenset[str] | None
+    injection: InjectionPolicy
+    requests: Sequence[Bucket]
+    tokens: Sequence[Bucket]

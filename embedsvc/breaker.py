@@ -1,0 +1,47 @@
+"""A circuit breaker: what has failed again and again is left alone for a while.
+
+Michael Nygard, "Release It!": closed, it lets calls through; after some failures in a row it is open and
+lets none through; after a pause it lets one through, and that one decides.
+"""
+
+import random
+import time
+
+FAILURES = 3
+"""Failures in a row that open it."""
+
+FIRST_PAUSE = 0.5
+LONGEST_PAUSE = 30.0
+"""Seconds; every further failure doubles the pause."""
+
+
+class Breaker:
+    """Counts failures in a row. For one event loop."""
+
+    def __init__(self) -> None:
+        self._failures = 0
+        self._closed_at = 0.0
+        self._probing = False
+
+    def allows(self) -> bool:
+        """Whether to call now; who is told so must tell how it went."""
+        if self._failures < FAILURES:
+            return True
+        if self._probing or time.monotonic() < self._closed_at:
+            return False
+        self._probing = True
+        return True
+
+    def succeeded(self) -> None:
+        """The call went well."""
+        self._failures, self._probing = 0, False
+
+    def failed(self) -> None:
+        """The call did not go well."""
+        self._failures, self._probing = self._failures + 1, False
+        pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** max(0, self._failures - FAILURES))
+        self._closed_at = time.monotonic() + pause * random.uniform(0.75, 1.25)  # noqa: S311 - so that servers differ
+
+    def abandoned(self) -> None:
+        """Nobody waited for how the call went."""
+        self._probing = False

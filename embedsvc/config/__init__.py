@@ -1,0 +1,48 @@
+"""Frozen settings, validated when built.
+
+Sources, later over earlier: the defaults in the sections, the TOML file, `EMBEDSVC_*` variables
+(`EMBEDSVC_SERVER__PORT=50052` is `server.port`; lists are JSON). Secrets are never settings, only where to
+find them. The sections' docstrings are the reference in docs/configuration.md.
+"""
+
+from embedsvc.config.engine import EncoderName, EngineSettings, ModelOverrides, ModelSettings, Precision
+from embedsvc.config.load import PREFIX, Settings, load
+from embedsvc.config.server import (
+    EdgeSettings,
+    LimitSettings,
+    LogSettings,
+    MetricsSettings,
+    ServerSettings,
+    TlsSettings,
+)
+from embedsvc.config.trust import (
+    AuthSettings,
+    IdentitySettings,
+    InjectionSettings,
+    LedgerSettings,
+    RateSettings,
+    StoreSettings,
+)
+
+__all__ = [
+    "PREFIX",
+    "AuthSettings",
+    "EdgeSettings",
+    "EncoderName",
+    "EngineSettings",
+    "IdentitySettings",
+    "InjectionSettings",
+    "LedgerSettings",
+    "LimitSettings",
+    "LogSettings",
+    "MetricsSettings",
+    "ModelOverrides",
+    "ModelSettings",
+    "Precision",
+    "RateSettings",
+    "ServerSettings",
+    "Settings",
+    "StoreSettings",
+    "TlsSettings",
+    "load",
+]

@@ -1,0 +1,153 @@
+"""All settings, and how they are read; the only reader of the configuration file and environment."""
+
+import os
+import re
+import tomllib
+from itertools import filterfalse
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
+
+from embedsvc.config.engine import EngineSettings, ModelSettings
+from embedsvc.config.server import (
+    EdgeSettings,
+    LimitSettings,
+    LogSettings,
+    MetricsSettings,
+    ServerSettings,
+    TlsSettings,
+)
+from embedsvc.config.trust import (
+    AuthSettings,
+    InjectionSettings,
+    LedgerSettings,
+    RateSettings,
+    StoreSettings,
+)
+from embedsvc.errors import ConfigurationError
+from embedsvc.secret.environment import USES, refuse_secrets
+from embedsvc.secret.reference import SecretRef
+from embedsvc.secret.settings import AwsSettings, VaultSettings
+
+PREFIX = "EMBEDSVC_"
+FILE_VARIABLE = "EMBEDSVC_CONFIG"
+
+PATHS = frozenset({"EMBEDSVC_TLS__KEY", "EMBEDSVC_EDGE__KEY"})
+"""Variables that hold the path of a key."""
+
+SERVICE_LINK = re.compile(r"EMBEDSVC_(SERVICE|PORT)(_[A-Z0-9]+)*")
+"""What Kubernetes puts into the environment for a service that is called embedsvc."""
+
+
+class Settings(BaseSettings):
+    """Everything that can be set. Build it with `load`."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", env_prefix=PREFIX, env_nested_delimiter="__"
+    )
+
+    server: ServerSettings = ServerSettings()
+    metrics: MetricsSettings = MetricsSettings()
+    tls: TlsSettings = TlsSettings()
+    auth: AuthSettings = AuthSettings()
+    store: StoreSettings = StoreSettings()
+    rates: RateSettings = RateSettings()
+    ledger: LedgerSettings = LedgerSettings()
+    injection: InjectionSettings = InjectionSettings()
+    vault: VaultSettings = VaultSettings()
+    aws: AwsSettings = AwsSettings()
+    limits: LimitSettings = LimitSettings()
+    engine: EngineSettings = EngineSettings()
+    models: ModelSettings = ModelSettings()
+    log: LogSettings = LogSettings()
+    edge: EdgeSettings = EdgeSettings()
+
+    @property
+    def references(self) -> dict[str, SecretRef]:
+        """Where the secrets are, by the setting that says so; and what is watched like one."""
+        found = {
+            "auth.keys": self.auth.keys,
+            "store.admin_key": self.store.admin_key,
+            "tls.revoked": SecretRef("file", str(self.tls.revoked)) if self.tls.revoked else None,
+            **{identity.signer: identity.signing_secret for identity in self.auth.identities},
+        }
+        return {setting: ref for setting, ref in found.items() if ref is not None}
+
+    @property
+    def places(self) -> frozenset[str]:
+        """Whose secrets must not be in the environment."""
+        return frozenset({self.store.kind, *(ref.scheme for ref in self.references.values())}) & USES
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - the signature is pydantic's
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - not a source here
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - not a source here
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment over the file, which `load` passes in as arguments."""
+        return env_settings, init_settings
+
+
+def load(path: Path | None = None) -> Settings:
+    """Read the settings.
+
+    Args:
+        path: The TOML file; by default `$EMBEDSVC_CONFIG`, else `embedsvc.toml` where there is one.
+
+    Raises:
+        ConfigurationError: A file that cannot be read, or a setting that is unknown or impossible;
+            the message has its name.
+    """
+    path = path or _default_file()
+    _refuse_unknown_variables()
+    try:
+        settings = Settings(**(_read(path) if path else {}))
+    except ValidationError as error:
+        raise ConfigurationError(_explain(error, path)) from None
+    except SettingsError as error:
+        raise ConfigurationError(f"{error.__cause__}: {error}; lists and tables are JSON") from None
+    refuse_secrets(os.environ, settings.places, PATHS)
+    return settings
+
+
+def _default_file() -> Path | None:
+    if named := os.environ.get(FILE_VARIABLE):
+        return Path(named)
+    path = Path("embedsvc.toml")
+    return path if path.exists() else None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text())
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigurationError(f"configuration file {path}: {error}") from None
+
+
+def _refuse_unknown_variables() -> None:
+    for name in filterfalse(SERVICE_LINK.fullmatch, os.environ):
+        section = name.removeprefix(PREFIX).split("__")[0].lower()
+        if name.startswith(PREFIX) and name != FILE_VARIABLE and section not in Settings.model_fields:
+            raise ConfigurationError(
+                f"environment variable {name}: no such setting. Settings are {PREFIX}SECTION__KEY; "
+                "secrets are read from files only"
+            )
+
+
+def _explain(error: ValidationError, path: Path | None) -> str:
+    lines = (
+        f"{'.'.join(str(part) for part in item['loc'])}: "
+        + ("no such setting" if item["type"] == "extra_forbidden" else item["msg"])
+        for item in error.errors()
+    )
+    return f"configuration ({path or 'defaults'} and {PREFIX}* variables): " + "; ".join(lines)

@@ -1,0 +1,106 @@
+"""How the service is reached, what it takes, and what it says of itself."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from embedsvc.config.base import Port, Positive, Seconds, Section
+from embedsvc.types import Truncation
+
+
+class ServerSettings(Section):
+    """`[server]`: the gRPC listener."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on for gRPC with mTLS; `0.0.0.0` in a container."""
+    port: Port = 50051
+    """Port for gRPC with mTLS."""
+    processes: Annotated[int, Field(ge=1, le=64)] = 1
+    """Processes that answer on the port and share the replicas; more than one on Linux only. One is right
+    until its event loop is what limits a GPU: see docs/operations.md."""
+    reflection: bool = True
+    """Whether `grpcurl list` and `describe` work. They need a client certificate, but no key."""
+    max_connection_streams: Positive = 1024
+    """Calls under way on one connection, at most."""
+    keepalive_seconds: Seconds = 30.0
+    """How long a connection may be silent before it is pinged."""
+    drain_seconds: Seconds = 30.0
+    """How long requests under way may take to finish after SIGTERM; the rest are cancelled."""
+    drain_notice_seconds: Annotated[float, Field(ge=0)] = 0.0
+    """How long the server says NOT_SERVING before it takes no more calls: time for Envoy to notice."""
+    stream_window: Positive = 256
+    """Inputs of one `EmbedStream` call that are worked on or wait to be read by the caller, at most."""
+
+    @property
+    def address(self) -> str:
+        """Host and port as gRPC writes them."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class MetricsSettings(Section):
+    """`[metrics]`: the Prometheus endpoint."""
+
+    host: str = "127.0.0.1"
+    """Address of `/metrics`."""
+    port: Port = 9464
+    """Port of `/metrics`."""
+
+
+class TlsSettings(Section):
+    """`[tls]`: certificates in PEM; a file that changes is served from the next handshake on."""
+
+    ca: Path = Path(".run/certs/ca.crt")
+    """The CA that clients' certificates must come from."""
+    certificate: Path = Path(".run/certs/server.crt")
+    """The server's certificate chain."""
+    key: Path = Path(".run/certs/server.key")
+    """The server's private key."""
+    revoked: Path | None = None
+    """Revocation lists in PEM: calls with the certificates in them are refused. Read when they change."""
+
+
+class LimitSettings(Section):
+    """`[limits]`: what one request may hold."""
+
+    max_text_chars: Positive = 8192
+    """Characters (Unicode code points) of one text, or its token ids."""
+    max_inputs: Positive = 2048
+    """Inputs of one request."""
+    max_request_bytes: Positive = 1_048_576
+    """Bytes of one request: of JSON at the edge, of the protobuf message over gRPC."""
+    truncation: Truncation = Truncation.END
+    """What happens to a text of too many tokens where a request does not say: `none` (an error), `end`
+    or `start`."""
+
+
+class LogSettings(Section):
+    """`[log]`: one JSON object a line on standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least level that is written."""
+
+
+class EdgeSettings(Section):
+    """`[edge]`: Envoy, as `make run` and `embedsvc render-edge` set it up."""
+
+    template: Path = Path("envoy.yaml")
+    """Envoy's configuration, with `${...}` where these settings go."""
+    host: str = "127.0.0.1"
+    """Address of the REST listener; `0.0.0.0` in a container."""
+    port: Port = 8080
+    """Port of the REST listener."""
+    admin_host: str = "127.0.0.1"
+    """Address of Envoy's admin page, which has no authentication: keep it on loopback."""
+    admin_port: Port = 9901
+    """Port of Envoy's admin page."""
+    upstream_host: str = "127.0.0.1"
+    """Name or address of the gRPC servers; every address that it resolves to gets its share."""
+    upstream_port: Port | None = None
+    """Port of the gRPC servers; `server.port` where not set."""
+    ca: Path = Path(".run/certs/ca.crt")
+    """The CA of the servers' certificates."""
+    certificate: Path = Path(".run/certs/envoy.crt")
+    """The certificate that Envoy shows to the servers."""
+    key: Path = Path(".run/certs/envoy.key")
+    """Its private key."""

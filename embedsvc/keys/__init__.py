@@ -1,0 +1,1 @@
+"""API keys: made, written down by their digest, looked up, remembered."""

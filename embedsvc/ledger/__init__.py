@@ -1,0 +1,1 @@
+"""What was asked for, and by whom: written behind the callers' backs, never text, vectors or keys."""

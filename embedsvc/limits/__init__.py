@@ -1,0 +1,1 @@
+"""How much a caller may have: limits that servers share, leased from the store in blocks."""

@@ -1,0 +1,119 @@
+"""Keeps the buckets of all limits filled from the store, in the background."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from cachetools import LRUCache
+
+from embedsvc.background import running
+from embedsvc.limits.bucket import Bucket, Limit
+from embedsvc.metrics import LimitMetrics
+from embedsvc.store.presence import Presence
+from embedsvc.store.protocols import LimitStore, StoreError
+
+FIRST_SECONDS = 0.05
+"""How long a limit's very first use waits for the store."""
+
+LEASE_SECONDS = 1.0
+"""How long the store may take for a lease before it counts as away."""
+
+PAUSE_SECONDS = 1.0
+"""How long a store that is away is left alone."""
+
+MOST_BUCKETS = 100_000
+
+
+class Limiter:
+    """Hands out buckets, and fills them. Open it with `open_limiter`."""
+
+    def __init__(self, store: LimitStore, metrics: LimitMetrics) -> None:
+        self._store = store
+        self._metrics = metrics
+        self._buckets: LRUCache[str, Bucket] = LRUCache(MOST_BUCKETS)
+        self._wanting: set[Bucket] = set()
+        self._wanted = asyncio.Event()
+        self._answered = asyncio.Condition()
+        self._presence = Presence(
+            "limits are not shared; each server holds them by itself", "limits are shared again"
+        )
+
+    def bucket(self, limit: Limit) -> Bucket:
+        """The bucket of a limit; the same one for as long as the limit is the same."""
+        found = self._buckets.get(limit.name)
+        if found is None or found.limit != limit:
+            found = self._buckets[limit.name] = Bucket(limit)
+        return found
+
+    async def prepare(self, buckets: Sequence[Bucket]) -> None:
+        """Wait a moment for the store to answer for limits that are used for the first time."""
+        for bucket in buckets:
+            self._refill(bucket)
+        if self._presence.away:
+            return
+        try:
+            async with asyncio.timeout(FIRST_SECONDS), self._answered:
+                await self._answered.wait_for(lambda: all(bucket.known for bucket in buckets))
+        except TimeoutError:
+            self._metrics.late.inc()
+
+    def take(self, buckets: Sequence[Bucket], units: int) -> Bucket | None:
+        """Spend units of several limits, of all or of none.
+
+        Returns:
+            The limit that has too little left; None where the units are spent.
+        """
+        now = time.monotonic()
+        for bucket in buckets:
+            if not bucket.may_take(units, now):
+                self._refill(bucket)
+                return bucket
+        for bucket in buckets:
+            if bucket.take(units, now):
+                self._metrics.opened.inc(units)
+            self._refill(bucket)
+        return None
+
+    def _refill(self, bucket: Bucket) -> None:
+        if bucket not in self._wanting and bucket.want(time.monotonic()):
+            self._wanting.add(bucket)
+            self._wanted.set()
+
+    async def run(self) -> None:
+        """Ask the store for what is wanted, until cancelled."""
+        while True:
+            await self._wanted.wait()
+            self._wanted.clear()
+            await self._lease()
+            if self._presence.away:
+                await asyncio.sleep(PAUSE_SECONDS)
+
+    async def _lease(self) -> None:
+        now = time.monotonic()
+        wants = {bucket: want for bucket in self._wanting if (want := bucket.want(now))}
+        self._wanting.clear()
+        for bucket in wants:
+            bucket.asked(now)
+        try:
+            async with asyncio.timeout(LEASE_SECONDS):
+                grants = await self._store.lease(list(wants.values()))
+            now = time.monotonic()
+            for bucket, grant in zip(wants, grants, strict=True):
+                bucket.granted(grant, now)
+            self._presence.answered()
+        except (StoreError, TimeoutError) as error:
+            for bucket in wants:
+                bucket.failed(time.monotonic())
+            self._metrics.failures.inc()
+            self._presence.failed(error)
+        async with self._answered:
+            self._answered.notify_all()
+
+
+@asynccontextmanager
+async def open_limiter(store: LimitStore, metrics: LimitMetrics) -> AsyncIterator[Limiter]:
+    """Fill buckets while the context is open."""
+    limiter = Limiter(store, metrics)
+    async with running(limiter.run()):
+        yield limiter

@@ -1,0 +1,1 @@
+"""What outlives a process: keys, limits, the ledger. SQLite by default, Convex for many replicas."""

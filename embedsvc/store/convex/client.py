@@ -1,0 +1,119 @@
+"""Calls functions over Convex's HTTP API (https://docs.convex.dev/http-api).
+
+Not by the `convex` package: its WebSocket holds the interpreter, and its HTTP client has no time-out.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Literal
+
+import httpx
+import orjson
+
+from embedsvc.breaker import Breaker
+from embedsvc.store.protocols import StoreAwayError, StoreError, StoreRefusedError
+
+CALL_SECONDS = 5.0
+CONNECT_SECONDS = 1.0
+CONNECTIONS = 16
+
+OK = 200
+MISSING = "Could not find"
+"""How the message begins of a function that is not deployed, or not to be seen with this key."""
+
+Json = Any
+"""What is in a message; `wire.py` gives it types."""
+
+
+class ConvexClient:
+    """Calls functions as an administrator, who alone may call internal ones. Open it with `open_client`."""
+
+    def __init__(self, http: httpx.AsyncClient, admin_key: Callable[[], str]) -> None:
+        self._http = http
+        self._admin_key = admin_key
+        self._breaker = Breaker()
+
+    async def query(self, path: str, arguments: Mapping[str, Json]) -> Json:
+        """Call a query, such as "embeddings:lookupKeys". Raises StoreError."""
+        return await self._call("query", path, arguments)
+
+    async def mutate(self, path: str, arguments: Mapping[str, Json]) -> Json:
+        """Call a mutation. Raises StoreError."""
+        return await self._call("mutation", path, arguments)
+
+    async def version(self) -> None:
+        """Raise StoreAwayError unless the deployment answers."""
+        await self._guarded(lambda: self._http.get("/version"))
+
+    async def _call(
+        self, kind: Literal["query", "mutation"], path: str, arguments: Mapping[str, Json]
+    ) -> Json:
+        body = orjson.dumps({"path": path, "args": arguments, "format": "json"})
+        headers = {"Authorization": f"Convex {self._admin_key()}", "Content-Type": "application/json"}
+        response = await self._guarded(lambda: self._http.post(f"/api/{kind}", content=body, headers=headers))
+        answer = _read(response)
+        if answer.get("status") == "success":
+            return answer.get("value")
+        raise _failure(path, answer)
+
+    async def _guarded(self, send: Callable[[], Any]) -> httpx.Response:
+        """Send something where the breaker lets it; what is not 200 has failed."""
+        if not self._breaker.allows():
+            raise StoreAwayError("Convex failed before, and is left alone for a moment")
+        try:
+            async with asyncio.timeout(CALL_SECONDS):
+                response: httpx.Response = await send()
+        except (httpx.HTTPError, TimeoutError) as error:
+            self._breaker.failed()
+            raise StoreAwayError(f"Convex does not answer: {error!r}") from error
+        except asyncio.CancelledError:
+            self._breaker.abandoned()
+            raise
+        if response.status_code != OK:
+            self._breaker.failed()
+            # A key that it does not take is no reason to drop rows: somebody will mend it.
+            raise StoreAwayError(f"Convex answers {response.status_code}: {response.text[:200]}")
+        self._breaker.succeeded()
+        return response
+
+
+def _read(response: httpx.Response) -> Mapping[str, Json]:
+    try:
+        answer = orjson.loads(response.content)
+    except orjson.JSONDecodeError as error:
+        raise StoreAwayError(f"what answers is not Convex: {error}") from error
+    if not isinstance(answer, dict):
+        raise StoreAwayError("what answers is not Convex")
+    return answer
+
+
+def _failure(path: str, answer: Mapping[str, Json]) -> StoreError:
+    data, message = answer.get("errorData"), str(answer.get("errorMessage", ""))
+    if isinstance(data, dict) and "kind" in data:
+        return StoreRefusedError(REASONS.get(str(data["kind"]), str(data["kind"])))
+    if MISSING in message:
+        return StoreAwayError(f"Convex has no function {path}, or the admin key is another deployment's")
+    return StoreRefusedError(f"{path}: {message[:500]}")
+
+
+REASONS = {
+    "exists": "there is a key with this digest",
+    "unknown": "there is no such key",
+    "revoked": "the key is revoked",
+    "rotated": "the key has a successor",
+}
+
+
+@asynccontextmanager
+async def open_client(url: str, admin_key: Callable[[], str]) -> AsyncIterator[ConvexClient]:
+    """Keep connections to a deployment while the context is open.
+
+    Args:
+        url: Its address.
+        admin_key: Returns its admin key, as it is now.
+    """
+    timeout = httpx.Timeout(CALL_SECONDS, connect=CONNECT_SECONDS, pool=CONNECT_SECONDS)
+    limits = httpx.Limits(max_connections=CONNECTIONS, keepalive_expiry=30)
+    async with httpx.AsyncClient(base_url=url, timeout=timeout, limits=limits, trust_env=False) as http:
+        yield ConvexClient(http, admin_key)

@@ -1,0 +1,114 @@
+"""Convex behind the store's protocol."""
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+
+from embedsvc.store.convex.client import ConvexClient, Json, open_client
+from embedsvc.store.convex.wire import decode, encode, milliseconds
+from embedsvc.store.records import FailureRow, Grant, KeyRecord, RequestRow, UsageRow, Want
+
+PAGE = 500
+"""Rows of one answer."""
+
+MOST_FAILURES = 1000
+
+
+class ConvexStore:
+    """See `protocols.Store`. Open it with `open_convex`."""
+
+    name = "convex"
+
+    def __init__(self, client: ConvexClient) -> None:
+        self._client = client
+
+    async def check(self) -> None:
+        """See Store."""
+        await self._client.version()
+
+    async def find_keys(self, digests: Sequence[str]) -> Mapping[str, KeyRecord]:
+        """See KeyStore."""
+        found: dict[str, KeyRecord] = {}
+        for start in range(0, len(digests), PAGE):
+            some = list(digests[start : start + PAGE])
+            documents = await self._client.query("embeddings:lookupKeys", {"keyHashes": some})
+            found.update((key.digest, key) for key in (decode(KeyRecord, each) for each in documents))
+        return found
+
+    async def list_keys(self) -> Sequence[KeyRecord]:
+        """See KeyStore."""
+        documents = self._pages("embeddings:listKeys", {}, "keys")
+        return [decode(KeyRecord, document) async for document in documents]
+
+    async def create_key(self, key: KeyRecord) -> None:
+        """See KeyStore."""
+        await self._client.mutate("embeddings:createKey", {"key": encode(key)})
+
+    async def rotate_key(self, digest: str, successor: KeyRecord, expires_at: float) -> None:
+        """See KeyStore."""
+        arguments = {
+            "keyHash": digest,
+            "successor": encode(successor),
+            "expiresAt": milliseconds(expires_at),
+        }
+        await self._client.mutate("embeddings:rotateKey", arguments)
+
+    async def revoke_key(self, digest: str, at: float) -> None:
+        """See KeyStore."""
+        await self._client.mutate("embeddings:revokeKey", {"keyHash": digest, "at": milliseconds(at)})
+
+    async def touch_keys(self, used: Mapping[str, float]) -> None:
+        """See KeyStore."""
+        uses = [{"keyHash": digest, "at": milliseconds(at)} for digest, at in used.items()]
+        await self._client.mutate("embeddings:touchKeys", {"used": uses})
+
+    async def lease(self, wants: Sequence[Want]) -> Sequence[Grant]:
+        """See LimitStore."""
+        arguments = {"wants": [encode(want) for want in wants]}
+        grants = await self._client.mutate("embeddings:checkRateLimit", arguments)
+        return [decode(Grant, grant) for grant in grants]
+
+    async def log_requests(self, batch_id: str, rows: Sequence[RequestRow]) -> None:
+        """See LedgerStore."""
+        arguments = {"batchId": batch_id, "requests": [encode(row) for row in rows]}
+        await self._client.mutate("embeddings:logRequest", arguments)
+
+    async def log_failures(self, batch_id: str, rows: Sequence[FailureRow]) -> None:
+        """See LedgerStore."""
+        arguments = {"batchId": batch_id, "failures": [encode(row) for row in rows]}
+        await self._client.mutate("embeddings:logAuthFailure", arguments)
+
+    async def usage(self, first_day: str, last_day: str) -> Sequence[UsageRow]:
+        """See LedgerStore."""
+        span = {"firstDay": first_day, "lastDay": last_day}
+        return [
+            decode(UsageRow, document) async for document in self._pages("embeddings:usage", span, "rows")
+        ]
+
+    async def failures(self, since: float) -> Sequence[FailureRow]:
+        """See LedgerStore."""
+        arguments = {"since": milliseconds(since), "limit": MOST_FAILURES}
+        documents = await self._client.query("embeddings:failures", arguments)
+        return [decode(FailureRow, document) for document in documents]
+
+    async def purge(self, before: float, usage_before_day: str, limit: int) -> int:
+        """See LedgerStore."""
+        arguments = {"before": milliseconds(before), "usageBeforeDay": usage_before_day, "limit": limit}
+        return int(await self._client.mutate("embeddings:purge", arguments))
+
+    async def _pages(self, path: str, arguments: Mapping[str, Json], part: str) -> AsyncIterator[Json]:
+        """Everything that a query has, page after page."""
+        cursor = None
+        while True:
+            page = await self._client.query(path, {**arguments, "cursor": cursor, "limit": PAGE})
+            for document in page[part]:
+                yield document
+            cursor = page["cursor"]
+            if cursor is None:
+                return
+
+
+@asynccontextmanager
+async def open_convex(url: str, admin_key: Callable[[], str]) -> AsyncIterator[ConvexStore]:
+    """Use a deployment while the context is open. It need not answer yet."""
+    async with open_client(url, admin_key) as client:
+        yield ConvexStore(client)

@@ -1,0 +1,163 @@
+"""SQLite behind the store's protocol: one thread writes, one reads, the event loop waits for neither."""
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, closing
+from functools import partial
+from importlib.resources import files
+from pathlib import Path
+from typing import TypeVar
+
+from embedsvc.errors import ConfigurationError
+from embedsvc.store.protocols import StoreAwayError
+from embedsvc.store.records import FailureRow, Grant, KeyRecord, RequestRow, UsageRow, Want
+from embedsvc.store.sqlite import keys, ledger, limits
+
+VERSION = 1
+"""PRAGMA user_version of the schema."""
+
+BUSY_SECONDS = 5.0
+"""How long a writer waits for another process's."""
+
+T = TypeVar("T")
+Work = Callable[[sqlite3.Connection], T]
+
+
+class SQLiteStore:
+    """See `protocols.Store`. Open it with `open_sqlite`."""
+
+    name = "sqlite"
+
+    def __init__(self, reading: "_Lane", writing: "_Lane") -> None:
+        self._reading = reading
+        self._writing = writing
+
+    async def check(self) -> None:
+        """See Store."""
+        await self._reading.run(lambda db: db.execute("SELECT 1").fetchone())
+
+    async def find_keys(self, digests: Sequence[str]) -> Mapping[str, KeyRecord]:
+        """See KeyStore."""
+        return await self._reading.run(partial(keys.find, digests=digests))
+
+    async def list_keys(self) -> Sequence[KeyRecord]:
+        """See KeyStore."""
+        return await self._reading.run(keys.list_all)
+
+    async def create_key(self, key: KeyRecord) -> None:
+        """See KeyStore."""
+        await self._writing.run(partial(keys.create, key=key))
+
+    async def rotate_key(self, digest: str, successor: KeyRecord, expires_at: float) -> None:
+        """See KeyStore."""
+        await self._writing.run(
+            partial(keys.rotate, digest=digest, successor=successor, expires_at=expires_at)
+        )
+
+    async def revoke_key(self, digest: str, at: float) -> None:
+        """See KeyStore."""
+        await self._writing.run(partial(keys.revoke, digest=digest, at=at))
+
+    async def touch_keys(self, used: Mapping[str, float]) -> None:
+        """See KeyStore."""
+        await self._writing.run(partial(keys.touch, used=used))
+
+    async def lease(self, wants: Sequence[Want]) -> Sequence[Grant]:
+        """See LimitStore."""
+        return await self._writing.run(partial(limits.lease, wants=wants, now=time.time()))
+
+    async def log_requests(self, batch_id: str, rows: Sequence[RequestRow]) -> None:
+        """See LedgerStore."""
+        await self._writing.run(partial(ledger.log_requests, batch_id=batch_id, rows=rows, now=time.time()))
+
+    async def log_failures(self, batch_id: str, rows: Sequence[FailureRow]) -> None:
+        """See LedgerStore."""
+        await self._writing.run(partial(ledger.log_failures, batch_id=batch_id, rows=rows, now=time.time()))
+
+    async def usage(self, first_day: str, last_day: str) -> Sequence[UsageRow]:
+        """See LedgerStore."""
+        return await self._reading.run(partial(ledger.usage, first_day=first_day, last_day=last_day))
+
+    async def failures(self, since: float) -> Sequence[FailureRow]:
+        """See LedgerStore."""
+        return await self._reading.run(partial(ledger.failures, since=since))
+
+    async def purge(self, before: float, usage_before_day: str, limit: int) -> int:
+        """See LedgerStore."""
+        return await self._writing.run(
+            partial(ledger.purge, before=before, usage_before_day=usage_before_day, limit=limit)
+        )
+
+
+@asynccontextmanager
+async def open_sqlite(path: Path) -> AsyncIterator[SQLiteStore]:
+    """Open a file, made where there is none, while the context is open.
+
+    Raises:
+        ConfigurationError: It cannot be made or used.
+    """
+    try:
+        await asyncio.to_thread(_prepare, path)
+    except (OSError, sqlite3.Error) as error:
+        raise ConfigurationError(f"store.path {path}: {error}") from None
+    with closing(_Lane(path, "BEGIN")) as reading, closing(_Lane(path, "BEGIN IMMEDIATE")) as writing:
+        yield SQLiteStore(reading, writing)
+
+
+class _Lane:
+    """A connection in a thread of its own."""
+
+    def __init__(self, path: Path, begin: str) -> None:
+        self._path = path
+        self._begin = begin
+        self._thread = ThreadPoolExecutor(1, "sqlite")
+        self._db: sqlite3.Connection | None = None
+
+    async def run(self, work: Work[T]) -> T:
+        """Do some work in one transaction. Raises StoreError."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._transact, work)
+
+    def _transact(self, work: Work[T]) -> T:
+        try:
+            if self._db is None:
+                self._db = _connect(self._path)
+            self._db.execute(self._begin)
+            with self._db:  # commits, or rolls back
+                return work(self._db)
+        except sqlite3.Error as error:
+            raise StoreAwayError(f"SQLite: {error}") from error
+
+    def close(self) -> None:
+        """Finish what was begun, then leave."""
+        self._thread.submit(self._disconnect)
+        self._thread.shutdown()
+
+    def _disconnect(self) -> None:
+        if self._db is not None:
+            self._db.close()
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
+    # In WAL mode this loses nothing when a process dies; when the machine does, the last moments.
+    db.execute("PRAGMA synchronous = NORMAL")
+    return db
+
+
+def _prepare(path: Path) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.touch(mode=0o600)
+    with closing(_connect(path)) as db:
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("BEGIN IMMEDIATE")
+        (version,) = db.execute("PRAGMA user_version").fetchone()
+        if version > VERSION:
+            raise sqlite3.DatabaseError(f"is of a later release (schema {version}, known is {VERSION})")
+        if version == 0:
+            for statement in (files(__package__) / "schema.sql").read_text().split(";\n"):
+                db.execute(statement)
+            db.execute(f"PRAGMA user_version = {VERSION}")
+        db.execute("COMMIT")

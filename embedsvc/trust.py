@@ -1,0 +1,109 @@
+"""Puts together who may call, how much, and what is written down: one context for all of it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from embedsvc.access import revocation
+from embedsvc.access.gate import Gate, Policy
+from embedsvc.access.holdings import Holdings
+from embedsvc.background import running
+from embedsvc.config import Settings
+from embedsvc.keys import finder
+from embedsvc.keys.finder import KeyFinder
+from embedsvc.keys.ring import open_ring
+from embedsvc.ledger.ledger import Ledger, open_ledger
+from embedsvc.ledger.retention import purging
+from embedsvc.limits.limiter import Limiter, open_limiter
+from embedsvc.metrics import Metrics
+from embedsvc.secret.keeper import Secret, open_secrets
+from embedsvc.secret.parsed import Parsed
+from embedsvc.signing.canonical import parse_secrets
+from embedsvc.signing.verifier import Verifier
+from embedsvc.store.convex.store import open_convex
+from embedsvc.store.protocols import Store
+from embedsvc.store.sqlite.store import open_sqlite
+
+KEYS = "auth.keys"
+REVOKED = "tls.revoked"
+ADMIN_KEY = "store.admin_key"
+UPKEEP_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """What the server's interceptors need.
+
+    Attributes:
+        gate: Lets callers in.
+        limiter: Keeps their limits.
+        ledger: Writes down what they did.
+    """
+
+    gate: Gate
+    limiter: Limiter
+    ledger: Ledger
+
+
+@asynccontextmanager
+async def open_trust(settings: Settings, metrics: Metrics) -> AsyncIterator[Trust]:
+    """Have it all while the context is open; leaving writes down what is left.
+
+    Raises:
+        ConfigurationError: A secret or the store cannot be had.
+    """
+    async with AsyncExitStack() as stack:
+        secrets = await stack.enter_async_context(
+            open_secrets(settings.references, settings.vault, settings.aws)
+        )
+        store = await stack.enter_async_context(open_store(settings, secrets))
+        if settings.store.kind == "sqlite":  # Convex purges by itself
+            await stack.enter_async_context(purging(store, settings.ledger))
+        ledger = await stack.enter_async_context(open_ledger(store, settings.ledger, metrics))
+        limiter = await stack.enter_async_context(open_limiter(store, metrics.limits))
+        ring = await stack.enter_async_context(open_ring(store, metrics))
+        verifier = await stack.enter_async_context(_open_verifier(settings, secrets))
+        keys = KeyFinder(_static_keys(secrets), ring)
+        holdings = Holdings(settings, limiter)
+        gate = Gate(Policy(settings.auth.identities, _revoked(secrets)), keys, verifier, holdings, ledger)
+        yield Trust(gate, limiter, ledger)
+
+
+def open_store(settings: Settings, secrets: Mapping[str, Secret]) -> AbstractAsyncContextManager[Store]:
+    """The store that the settings choose."""
+    if settings.store.kind == "sqlite":
+        return open_sqlite(settings.store.path)
+    admin_key = secrets[ADMIN_KEY]
+    return open_convex(settings.store.url, lambda: admin_key.value.decode().strip())
+
+
+def _static_keys(secrets: Mapping[str, Secret]) -> Parsed[finder.StaticKeys] | None:
+    return Parsed(KEYS, secrets[KEYS], finder.parse) if KEYS in secrets else None
+
+
+def _revoked(secrets: Mapping[str, Secret]) -> Parsed[revocation.Revoked] | None:
+    return Parsed(REVOKED, secrets[REVOKED], revocation.parse) if REVOKED in secrets else None
+
+
+@asynccontextmanager
+async def _open_verifier(settings: Settings, secrets: Mapping[str, Secret]) -> AsyncIterator[Verifier]:
+    """Verify signatures, and remember nonces as long as they count."""
+    signers: dict[str, Callable[[], Sequence[bytes]]] = {}
+    for identity in settings.auth.identities:
+        if identity.signing_secret is not None:
+            signers[identity.name] = Parsed(identity.signer, secrets[identity.signer], parse_secrets).get
+    if not signers:
+        yield Verifier({})
+        return
+    settings.auth.nonces.mkdir(mode=0o700, parents=True, exist_ok=True)
+    verifier = Verifier(signers, folder=settings.auth.nonces)
+    verifier.upkeep()
+    async with running(_keep_up(verifier)):
+        yield verifier
+
+
+async def _keep_up(verifier: Verifier) -> None:
+    while True:
+        await asyncio.sleep(UPKEEP_SECONDS)
+        verifier.upkeep()
