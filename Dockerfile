@@ -24,7 +24,7 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     python3 -m venv --without-pip /opt/embedsvc \
     && pip() { /opt/tools/bin/pip --python /opt/embedsvc/bin/python "$@"; } \
     && pip install ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} --no-deps "$(grep '^torch==' requirements/runtime.txt)" \
-    && pip install --requirement requirements/runtime.txt
+    && pip install --requirement requirements/runtime.txt --requirement requirements/vault.txt --requirement requirements/aws.txt
 
 COPY protos protos
 COPY third_party third_party

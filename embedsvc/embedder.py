@@ -36,7 +36,7 @@ class Embedder:
         """
         validate.check_count(request.inputs, self._limits, request.field)
         model = self._engine.find(request.model)
-        caller.account.allow(model.name)
+        caller.account.allow(model.name, len(request.inputs))
         dimensions = validate.check_dimensions(
             request.dimensions or model.card.dimensions,
             model.dimensions,

@@ -54,8 +54,8 @@ class Account(Protocol):
     def injection(self) -> InjectionPolicy:
         """What is done with its texts that look like prompt injection."""
 
-    def allow(self, model: str) -> None:
-        """Raise PermissionDeniedError where a model is not for this caller."""
+    def allow(self, model: str, inputs: int) -> None:
+        """Write down what is asked for. Raises PermissionDeniedError where a model is not for this caller."""
 
     def charge(self, tokens: int) -> None:
         """Take tokens off its limits. Raises TokensLimitedError where they are too many."""
@@ -69,7 +69,7 @@ class Unlimited:
 
     injection = InjectionPolicy.OFF
 
-    def allow(self, model: str) -> None:
+    def allow(self, model: str, inputs: int) -> None:
         """See Account."""
 
     def charge(self, tokens: int) -> None:

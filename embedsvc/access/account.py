@@ -19,12 +19,16 @@ class Account:
         principal: Who calls.
         gate: What let it in.
         limiter: What keeps its limits.
+        since: When the call came, in seconds of time.monotonic.
     """
 
-    def __init__(self, principal: Principal, gate: Gate, limiter: Limiter) -> None:
+    def __init__(self, principal: Principal, gate: Gate, limiter: Limiter, since: float) -> None:
         self.principal = principal
         self._gate = gate
         self._limiter = limiter
+        self._since = since
+        self._model = ""
+        self._inputs = 0
         self._answered: Embeddings | None = None
 
     @property
@@ -44,7 +48,7 @@ class Account:
             UnauthenticatedError: Its key counts no more.
             PermissionDeniedError: It may not call this any more.
         """
-        return Account(self._gate.again(self.principal, kind), self._gate, self._limiter)
+        return Account(self._gate.again(self.principal, kind), self._gate, self._limiter, time.monotonic())
 
     async def admit(self) -> None:
         """Take a request off the caller's limits.
@@ -55,12 +59,13 @@ class Account:
         buckets = self.principal.requests
         fresh = [bucket for bucket in (*buckets, *self.principal.tokens) if not bucket.known]
         if fresh:
-            await self._limiter.prepare(fresh)
+            await self._limiter.prepare(fresh, self._since)
         if short := self._limiter.take(buckets, 1):
             raise _refusal(RateLimitedError, short, 1)
 
-    def allow(self, model: str) -> None:
+    def allow(self, model: str, inputs: int) -> None:
         """See types.Account."""
+        self._model, self._inputs = model, inputs
         models = self.principal.models
         if models is not None and model not in models:
             raise PermissionDeniedError(f"{self.principal.name} may not use the model {model}", param="model")
@@ -91,9 +96,9 @@ class Account:
             key=self.principal.key,
             identity=self.principal.identity.name,
             rpc=rpc,
-            model=answered.model if answered else "",
+            model=self._model,
             requests=1,
-            inputs=len(answered.tokens) if answered else 0,
+            inputs=self._inputs,
             tokens=answered.total_tokens if answered else 0,
             cached=0,
             latency_ms=seconds * 1000,

@@ -1,5 +1,6 @@
 """Lets calls in that somebody answers for: see `access/gate.py`."""
 
+import time
 from typing import Any
 
 from embedsvc.access.account import Account
@@ -28,8 +29,9 @@ class AuthLayer(Layer):
         kind = kind_of(method)
 
         async def call(request: Any, context: Context) -> Any:  # noqa: ANN401 - grpc does not type it
+            since = time.monotonic()
             principal = await self._gate.enter(_knock(method, kind, request, context))
-            account.set(Account(principal, self._gate, self._limiter))
+            account.set(Account(principal, self._gate, self._limiter, since))
             caller_name.set(principal.name)
             return await inner(request, context)
 

@@ -14,7 +14,7 @@ from embedsvc.store.presence import Presence
 from embedsvc.store.protocols import LimitStore, StoreError
 
 FIRST_SECONDS = 0.05
-"""How long a limit's very first use waits for the store."""
+"""How long the very first use of a key and of its limits waits for the store."""
 
 LEASE_SECONDS = 1.0
 """How long the store may take for a lease before it counts as away."""
@@ -46,14 +46,19 @@ class Limiter:
             found = self._buckets[limit.name] = Bucket(limit)
         return found
 
-    async def prepare(self, buckets: Sequence[Bucket]) -> None:
-        """Wait a moment for the store to answer for limits that are used for the first time."""
+    async def prepare(self, buckets: Sequence[Bucket], since: float) -> None:
+        """Wait a moment for the store to answer for limits that are used for the first time.
+
+        Args:
+            buckets: The limits.
+            since: When the call came that uses them, in seconds of time.monotonic; its key may have waited.
+        """
         for bucket in buckets:
             self._refill(bucket)
         if self._presence.away:
             return
         try:
-            async with asyncio.timeout(FIRST_SECONDS), self._answered:
+            async with asyncio.timeout(since + FIRST_SECONDS - time.monotonic()), self._answered:
                 await self._answered.wait_for(lambda: all(bucket.known for bucket in buckets))
         except TimeoutError:
             self._metrics.late.inc()

@@ -3,15 +3,18 @@
 import re
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from embedsvc.errors import ConfigurationError
-from embedsvc.keys import finder, token
-from embedsvc.store.protocols import KeyStore
+from embedsvc.keys import token
+from embedsvc.secret.reference import API_KEY
+from embedsvc.store.protocols import KeyStore, StoreAwayError
 from embedsvc.store.records import KeyRecord
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._@/-]{0,63}")
 DAY = 86_400.0
+STARTED = 16
+"""Characters of a digest that tell a key from all others."""
 
 
 class SelectionError(ConfigurationError):
@@ -22,16 +25,18 @@ class SelectionError(ConfigurationError):
 class Made:
     """A key that was made; this is the only moment at which it can be shown."""
 
-    key: str
+    key: str = field(repr=False)
     record: KeyRecord
 
 
 def check_name(what: str, text: str) -> str:
-    """Return a name that logs and tables can show.
+    """Return a name that logs, tables and spreadsheets can show.
 
     Raises:
-        ConfigurationError: It has other characters, or too many.
+        ConfigurationError: It has other characters, or too many, or a key in it.
     """
+    if text.startswith(token.PREFIX) or API_KEY.search(text):
+        raise ConfigurationError(f"{what} must not begin with {token.PREFIX}, as keys do: names are shown")
     if not NAME.fullmatch(text):
         raise ConfigurationError(
             f"{what} must be 1 to 64 letters, digits, spaces and . _ @ / -, and begin with a letter or digit"
@@ -48,89 +53,13 @@ def state_of(key: KeyRecord, now: float) -> str:
     return "rotated" if key.successor else "active"
 
 
-async def create(store: KeyStore, draft: KeyRecord) -> Made:
+def handle(key: KeyRecord) -> str:
+    """What tells a key from others: its prefix, or the start of its digest where only that is known."""
+    return key.prefix if len(key.prefix) == token.SHOWN else key.digest[:STARTED]
+
+
+def make(draft: KeyRecord) -> Made:
     """Make a key that is as a draft says."""
-    made = _make(draft)
-    await store.create_key(made.record)
-    return made
-
-
-async def rotate(store: KeyStore, old: KeyRecord, overlap: float) -> Made:
-    """Make a successor, and let the old key live on for a while.
-
-    Args:
-        store: Where.
-        old: The key.
-        overlap: Seconds that the old key goes on working, at most.
-    """
-    life = None if old.expires_at is None else old.expires_at - old.created_at
-    now = time.time()
-    made = _make(replace(old, expires_at=None if life is None else now + life))
-    await store.rotate_key(old.digest, made.record, now + overlap)
-    return made
-
-
-def due(keys: Iterable[KeyRecord], age: float) -> list[KeyRecord]:
-    """Those keys that are in use and older than so many seconds."""
-    now = time.time()
-    return [key for key in keys if state_of(key, now) == "active" and key.created_at <= now - age]
-
-
-def select(keys: Sequence[KeyRecord], named: str) -> KeyRecord:
-    """Find the one key that an operator means, by its name, its prefix or its digest.
-
-    Of several keys of one name the one that is active counts.
-
-    Raises:
-        SelectionError: There is none, or there are several.
-    """
-    found = [key for key in keys if named in (key.name, key.prefix, key.digest)]
-    now = time.time()
-    active = [key for key in found if state_of(key, now) == "active"]
-    chosen = found if len(found) == 1 else active
-    if len(chosen) == 1:
-        return chosen[0]
-    if not found:
-        raise SelectionError(f"no key has the name, prefix or digest {named!r}")
-    prefixes = ", ".join(key.prefix for key in found)
-    raise SelectionError(f"several keys are called {named!r}; name one by its prefix: {prefixes}")
-
-
-def working(keys: Sequence[KeyRecord], named: str) -> list[KeyRecord]:
-    """Find all keys that an operator means and that still work: a name's successors and their predecessors.
-
-    Raises:
-        SelectionError: There is none.
-    """
-    now = time.time()
-    found = [key for key in keys if named in (key.name, key.prefix, key.digest)]
-    alive = [key for key in found if state_of(key, now) in ("active", "rotated")]
-    if not alive:
-        raise SelectionError(f"no key that works has the name, prefix or digest {named!r}")
-    return alive
-
-
-def read_import(text: str) -> list[KeyRecord]:
-    """Read keys to import: a line for each, a SHA-256 in hexadecimal or the key itself, a space, a name.
-
-    Raises:
-        ConfigurationError: A line has another form.
-    """
-    lines = (_digested(line.strip()) for line in text.splitlines())
-    try:
-        found = finder.parse("\n".join(lines).encode())
-    except ValueError as error:
-        raise ConfigurationError(f"import: {error}") from None
-    now = time.time()
-    return [replace(key, name=check_name("a name", key.name), created_at=now) for key in found.values()]
-
-
-def _digested(line: str) -> str:
-    key, _, name = line.partition(" ")
-    return f"{token.digest(key)} {name}" if token.is_key(key) else line
-
-
-def _make(draft: KeyRecord) -> Made:
     key = token.generate()
     record = replace(
         draft,
@@ -142,3 +71,90 @@ def _make(draft: KeyRecord) -> Made:
         successor=None,
     )
     return Made(key, record)
+
+
+def succeed(old: KeyRecord) -> Made:
+    """Make the successor of a key: it may do the same, for as long as the old one could from its start."""
+    life = None if old.expires_at is None else old.expires_at - old.created_at
+    return make(replace(old, expires_at=None if life is None else time.time() + life))
+
+
+async def create(store: KeyStore, made: Made) -> None:
+    """Keep a key. Raises StoreError."""
+    try:
+        await store.create_key(made.record)
+    except StoreAwayError:
+        await _check_kept(store, made)
+
+
+async def rotate(store: KeyStore, old: KeyRecord, made: Made, overlap: float) -> None:
+    """Keep a successor, and let the old key live on for a while.
+
+    Args:
+        store: Where.
+        old: The key.
+        made: Its successor.
+        overlap: Seconds that the old key goes on working, at most.
+
+    Raises:
+        StoreError: It is not kept.
+    """
+    try:
+        await store.rotate_key(old.digest, made.record, time.time() + overlap)
+    except StoreAwayError:
+        await _check_kept(store, made)
+
+
+async def _check_kept(store: KeyStore, made: Made) -> None:
+    """Raise again, unless only the store's answer was lost: a key that is kept must not be."""
+    if made.record.digest not in await store.find_keys([made.record.digest]):
+        raise  # noqa: PLE0704 - what is being handled
+
+
+def due(keys: Iterable[KeyRecord], age: float) -> list[KeyRecord]:
+    """Those keys that are in use and as old as so many seconds."""
+    now = time.time()
+    return [key for key in keys if state_of(key, now) == "active" and key.created_at <= now - age]
+
+
+def select(keys: Sequence[KeyRecord], named: str) -> KeyRecord:
+    """Find the one key that an operator means, by its name, its prefix, its digest or the key itself.
+
+    Of several keys of one name the one that is active counts.
+
+    Raises:
+        SelectionError: There is none, or there are several.
+    """
+    found = _named(keys, named)
+    now = time.time()
+    active = [key for key in found if state_of(key, now) == "active"]
+    chosen = found if len(found) == 1 else active
+    if len(chosen) == 1:
+        return chosen[0]
+    if not found:
+        raise SelectionError(f"no key has the name, prefix or digest {_shown(named)}")
+    handles = ", ".join(map(handle, found))
+    raise SelectionError(f"several keys are called {_shown(named)}; name one by its prefix: {handles}")
+
+
+def working(keys: Sequence[KeyRecord], named: str) -> list[KeyRecord]:
+    """Find all keys that an operator means and that still work: a name's successors and their predecessors.
+
+    Raises:
+        SelectionError: There is none.
+    """
+    now = time.time()
+    alive = [key for key in _named(keys, named) if state_of(key, now) in ("active", "rotated")]
+    if not alive:
+        raise SelectionError(f"no key that works has the name, prefix or digest {_shown(named)}")
+    return alive
+
+
+def _named(keys: Sequence[KeyRecord], named: str) -> list[KeyRecord]:
+    digest = token.digest(named) if token.is_key(named) else named
+    return [key for key in keys if named in (key.name, handle(key)) or digest == key.digest]
+
+
+def _shown(named: str) -> str:
+    """What an operator wrote, for an error: of what looks like a key, no more than may be shown."""
+    return repr(f"{token.prefix(named)}…" if len(named) > token.SHOWN and named.startswith("emb_") else named)

@@ -69,7 +69,7 @@ def test_the_servers_have_8_gb_4_cpus_and_a_gpu_each_and_are_two(compose):
 
 
 def test_models_are_mounted_read_only_and_a_missing_folder_is_an_error(compose, settings):
-    (mount,) = compose["services"]["embedsvc"]["volumes"]
+    (mount,) = (each for each in compose["services"]["embedsvc"]["volumes"] if isinstance(each, dict))
     assert (mount["type"], mount["read_only"]) == ("bind", True)
     assert mount["target"] == str(settings.models.folder)
     assert mount["bind"] == {"create_host_path": False}

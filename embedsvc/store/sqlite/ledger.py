@@ -1,13 +1,18 @@
 """The log of requests and of failed authentications in SQLite, and sums of it by day."""
 
-import datetime as dt
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import astuple, fields
+from dataclasses import fields
+from operator import attrgetter
 
 from embedsvc.store.records import FailureRow, RequestRow, UsageRow
+from embedsvc.store.usage import add_up
 
 MOST_FAILURES = 1000
+
+REQUEST, FAILURE, USAGE = (
+    [field.name for field in fields(row)] for row in (RequestRow, FailureRow, UsageRow)
+)
 
 ADD_USAGE = """
 INSERT INTO usage VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
@@ -25,14 +30,14 @@ ON CONFLICT (day, key, identity, model) DO UPDATE SET
 def log_requests(db: sqlite3.Connection, batch_id: str, rows: Sequence[RequestRow], now: float) -> None:
     """See `LedgerStore.log_requests`."""
     if _is_new(db, batch_id, now):
-        db.executemany(_insert("requests", RequestRow), [astuple(row) for row in rows])
-        db.executemany(ADD_USAGE, [astuple(_usage_of(row)) for row in rows])
+        db.executemany(_insert("requests", REQUEST), map(attrgetter(*REQUEST), rows))
+        db.executemany(ADD_USAGE, map(attrgetter(*USAGE), add_up(rows)))
 
 
 def log_failures(db: sqlite3.Connection, batch_id: str, rows: Sequence[FailureRow], now: float) -> None:
     """See `LedgerStore.log_failures`."""
     if _is_new(db, batch_id, now):
-        db.executemany(_insert("failures", FailureRow), [astuple(row) for row in rows])
+        db.executemany(_insert("failures", FAILURE), map(attrgetter(*FAILURE), rows))
 
 
 def usage(db: sqlite3.Connection, first_day: str, last_day: str) -> Sequence[UsageRow]:
@@ -72,22 +77,5 @@ def _is_new(db: sqlite3.Connection, batch_id: str, now: float) -> bool:
     return db.execute("INSERT OR IGNORE INTO batches VALUES (?, ?)", (batch_id, now)).rowcount == 1
 
 
-def _insert(table: str, row: type[RequestRow | FailureRow]) -> str:
-    names = [field.name for field in fields(row)]
+def _insert(table: str, names: Sequence[str]) -> str:
     return f"INSERT INTO {table} ({','.join(names)}) VALUES ({','.join('?' * len(names))})"  # noqa: S608
-
-
-def _usage_of(row: RequestRow) -> UsageRow:
-    return UsageRow(
-        day=dt.datetime.fromtimestamp(row.at, dt.UTC).date().isoformat(),
-        key=row.key,
-        identity=row.identity,
-        model=row.model,
-        requests=row.requests,
-        errors=0 if row.outcome == "OK" else row.requests,
-        inputs=row.inputs,
-        tokens=row.tokens,
-        cached=row.cached,
-        latency_ms=row.latency_ms,
-        slowest_ms=row.latency_ms / row.requests,
-    )

@@ -34,7 +34,6 @@ CREATE TABLE requests (
   at REAL NOT NULL
 ) STRICT;
 CREATE INDEX requests_by_time ON requests (at);
-CREATE INDEX requests_by_id ON requests (request_id);
 
 CREATE TABLE failures (
   prefix TEXT NOT NULL,

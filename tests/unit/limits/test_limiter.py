@@ -57,7 +57,7 @@ def count(metric):
 async def test_a_limit_is_held_with_a_real_store(tmp_path, metrics):
     async with open_sqlite(tmp_path / "x.db") as store, open_limiter(store, metrics) as limiter:
         bucket = limiter.bucket(REQUESTS)
-        await limiter.prepare([bucket])
+        await limiter.prepare([bucket], time.monotonic())
         passed = 0
         for _ in range(300):
             passed += limiter.take([bucket], 1) is None
@@ -73,7 +73,7 @@ async def test_the_same_limit_is_the_same_bucket_until_it_changes(limited):
 async def test_of_several_limits_all_are_charged_or_none(limited, sick):
     sick.well.set()
     buckets = [limited.bucket(REQUESTS), limited.bucket(TOKENS)]
-    await limited.prepare(buckets)
+    await limited.prepare(buckets, time.monotonic())
     assert limited.take(buckets, 200) is buckets[0]
     assert [bucket.remaining(time.monotonic()) for bucket in buckets] == [100, 1000]
 
@@ -81,14 +81,14 @@ async def test_of_several_limits_all_are_charged_or_none(limited, sick):
 async def test_wants_of_many_limits_go_in_one_call(limited, sick):
     sick.well.set()
     buckets = [limited.bucket(Limit(f"key:{at}:requests", 10, 60.0)) for at in range(50)]
-    await limited.prepare(buckets)
+    await limited.prepare(buckets, time.monotonic())
     assert [len(call) for call in sick.calls] == [50]
 
 
 async def test_the_very_first_use_waits_a_moment_for_a_store_that_hangs_and_passes(limited, metrics):
     bucket = limited.bucket(REQUESTS)
     started = time.monotonic()
-    await limited.prepare([bucket])
+    await limited.prepare([bucket], time.monotonic())
     assert time.monotonic() - started >= module.FIRST_SECONDS
     assert limited.take([bucket], 1) is None
     assert count(metrics.late) == 1
@@ -99,7 +99,7 @@ async def test_a_store_that_fails_is_told_of_once_and_counted(limited, sick, met
     sick.error = StoreAwayError("no")
     bucket = limited.bucket(Limit("key:a:requests", 1_000_000_000, 60.0))
     with capture_logs() as logs:
-        await limited.prepare([bucket])
+        await limited.prepare([bucket], time.monotonic())
         while len(sick.calls) < 3:
             assert limited.take([bucket], 1) is None
             await asyncio.sleep(0)
@@ -118,7 +118,7 @@ async def test_a_store_that_fails_is_told_of_once_and_counted(limited, sick, met
 
 async def test_while_the_store_is_away_a_new_limit_does_not_wait(limited, sick):
     sick.error = StoreAwayError("no")
-    await limited.prepare([limited.bucket(REQUESTS)])
+    await limited.prepare([limited.bucket(REQUESTS)], time.monotonic())
     bucket = limited.bucket(TOKENS)
-    await asyncio.wait_for(limited.prepare([bucket]), module.FIRST_SECONDS / 2)
+    await asyncio.wait_for(limited.prepare([bucket], time.monotonic()), module.FIRST_SECONDS / 2)
     assert limited.take([bucket], 1) is None
