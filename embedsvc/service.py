@@ -82,7 +82,7 @@ class EmbeddingService:
     ) -> None:
         """Answer batches as they are ready, reading no further than the window."""
         caller = caller_of(context, streams=True)
-        tab = Tab(account.get(), self._ledger, request_id.get())
+        tab = Tab(self._ledger, request_id.get())
         window = Door(self._settings.server.stream_window)
         writing = asyncio.Lock()
 
@@ -114,7 +114,8 @@ class EmbeddingService:
         number = "" if isinstance(message, EmbedsvcError) else message.id
         try:
             request = _checked(message)
-            with tab.batch() as own:
+            own = await account.get().again("stream")
+            with tab.batch(own):
                 await own.admit()
                 answered = await self._answer(request, replace(caller, account=own))
             return codec.encode_stream_response(number, answered)

@@ -3,7 +3,7 @@
 import time
 
 from embedsvc.access.gate import Gate
-from embedsvc.access.principal import Principal
+from embedsvc.access.principal import Guest
 from embedsvc.errors import PermissionDeniedError, RateLimitedError, TokensLimitedError
 from embedsvc.limits.bucket import SHARED, Bucket
 from embedsvc.limits.headers import Headers, describe, duration
@@ -16,14 +16,15 @@ class Account:
     """See `types.Account`.
 
     Args:
-        principal: Who calls.
+        guest: Who calls.
         gate: What let it in.
         limiter: What keeps its limits.
         since: When the call came, in seconds of time.monotonic.
     """
 
-    def __init__(self, principal: Principal, gate: Gate, limiter: Limiter, since: float) -> None:
-        self.principal = principal
+    def __init__(self, guest: Guest, gate: Gate, limiter: Limiter, since: float) -> None:
+        self.principal = guest.principal
+        self._guest = guest
         self._gate = gate
         self._limiter = limiter
         self._since = since
@@ -41,14 +42,16 @@ class Account:
         """Whether there is any limit."""
         return bool(self.principal.requests or self.principal.tokens)
 
-    def again(self, kind: str) -> "Account":
+    async def again(self, kind: str) -> "Account":
         """An account for another request of the same caller, as it is known now.
 
         Raises:
-            UnauthenticatedError: Its key counts no more.
+            UnauthenticatedError: Its key or its certificate counts no more.
             PermissionDeniedError: It may not call this any more.
+            OverloadedError: Its key was not used for so long that it was forgotten, and the store is slow.
         """
-        return Account(self._gate.again(self.principal, kind), self._gate, self._limiter, time.monotonic())
+        since = time.monotonic()
+        return Account(await self._gate.again(self._guest, kind), self._gate, self._limiter, since)
 
     async def admit(self) -> None:
         """Take a request off the caller's limits.

@@ -8,7 +8,7 @@ from embedsvc.access import address, refusal
 from embedsvc.access.holdings import Holdings
 from embedsvc.access.peer import Peer, read_peer
 from embedsvc.access.policy import find_identity
-from embedsvc.access.principal import Principal
+from embedsvc.access.principal import Guest, Principal
 from embedsvc.access.refusal import Refusal
 from embedsvc.access.revocation import Revoked, is_revoked
 from embedsvc.config import IdentitySettings
@@ -73,7 +73,7 @@ class Gate:
         self._holdings = holdings
         self._ledger = ledger
 
-    async def enter(self, knock: Knock) -> Principal:
+    async def enter(self, knock: Knock) -> Guest:
         """Return who calls.
 
         Raises:
@@ -83,7 +83,8 @@ class Gate:
         """
         identity = None
         try:
-            identity = self._identify(knock)
+            peer = self._read_peer(knock.certificate)
+            identity = self._identify(peer)
             key = await self._find_key(identity, knock.metadata)
             self._verify(identity, knock)
         except Refusal as refused:
@@ -92,24 +93,34 @@ class Gate:
         except InvalidSignatureError:
             self._write_down("bad_signature", identity, knock)
             raise
-        return _permitted(self._holdings.of(key, identity), knock.kind)
+        return Guest(_permitted(self._holdings.of(key, identity), knock.kind), peer)
 
-    def again(self, principal: Principal, kind: str) -> Principal:
-        """Return who called earlier, as it is known now, without waiting. Raises as `enter`."""
-        key = self._keys.current(principal.key) if principal.key else None
+    async def again(self, guest: Guest, kind: str) -> Guest:
+        """Return who called earlier, as it is known now. Raises as `enter`; nothing is written down."""
+        principal, key = guest.principal, None
         try:
+            self._refuse_dead(guest.peer)
             if principal.key:
-                _refuse_dead(key)
+                key = await self._find_live(principal.key)
         except Refusal as refused:
             raise refused.why.told(refused.why.message) from None
-        return _permitted(self._holdings.of(key, principal.identity), kind)
+        return Guest(_permitted(self._holdings.of(key, principal.identity), kind), guest.peer)
 
-    def _identify(self, knock: Knock) -> IdentitySettings:
-        peer = _read(knock.certificate)
+    def _read_peer(self, certificate: bytes) -> Peer:
+        try:
+            peer = read_peer(certificate)
+        except ValueError:
+            raise Refusal(refusal.NO_CERTIFICATE) from None
+        self._refuse_dead(peer)
+        return peer
+
+    def _refuse_dead(self, peer: Peer) -> None:
         if peer.ends < time.time():
             raise Refusal(refusal.EXPIRED_CERTIFICATE)
         if self._policy.revoked and is_revoked(peer, self._policy.revoked.get()):
             raise Refusal(refusal.REVOKED_CERTIFICATE)
+
+    def _identify(self, peer: Peer) -> IdentitySettings:
         identity = find_identity(self._policy.identities, peer.names)
         if identity is None:
             raise Refusal(refusal.UNKNOWN_IDENTITY)
@@ -125,9 +136,17 @@ class Gate:
             raise Refusal(refusal.KEY_REFUSED)
         if not token.is_key(key):
             raise Refusal(refusal.MALFORMED_KEY)
-        record = await self._keys.find(token.digest(key))
-        _refuse_dead(record)
-        return record
+        return await self._find_live(token.digest(key))
+
+    async def _find_live(self, digest: str) -> KeyRecord:
+        key = await self._keys.find(digest)
+        if key is None:
+            raise Refusal(refusal.UNKNOWN_KEY)
+        if key.revoked_at is not None:
+            raise Refusal(refusal.REVOKED_KEY)
+        if key.expires_at is not None and key.expires_at <= time.time():
+            raise Refusal(refusal.EXPIRED_KEY)
+        return key
 
     def _verify(self, identity: IdentitySettings, knock: Knock) -> None:
         if not is_signed(knock.metadata):
@@ -149,13 +168,6 @@ class Gate:
         self._ledger.add_failure(token.prefix(key) if token.is_key(key) else "", reason, whence)
 
 
-def _read(certificate: bytes) -> Peer:
-    try:
-        return read_peer(certificate)
-    except ValueError:
-        raise Refusal(refusal.NO_CERTIFICATE) from None
-
-
 def _bearer(metadata: Metadata) -> str | None:
     """The key of a call, or what stands in its place; None where nothing does."""
     value = metadata.get(AUTHORIZATION)
@@ -164,15 +176,6 @@ def _bearer(metadata: Metadata) -> str | None:
     if not isinstance(value, str) or not value.lower().startswith(SCHEME):
         return ""
     return value[len(SCHEME) :].strip()
-
-
-def _refuse_dead(key: KeyRecord | None) -> None:
-    if key is None:
-        raise Refusal(refusal.UNKNOWN_KEY)
-    if key.revoked_at is not None:
-        raise Refusal(refusal.REVOKED_KEY)
-    if key.expires_at is not None and key.expires_at <= time.time():
-        raise Refusal(refusal.EXPIRED_KEY)
 
 
 def _permitted(principal: Principal, kind: str) -> Principal:

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from cachetools import LRUCache
+
 from embedsvc.access.principal import Principal
 from embedsvc.config import IdentitySettings, Settings
 from embedsvc.limits.bucket import SHARED, Bucket, Limit
@@ -10,6 +12,8 @@ from embedsvc.limits.limiter import Limiter
 from embedsvc.store.records import KeyRecord, Limits
 
 MINUTE = 60.0
+MOST = 100_000
+"""Principals that are remembered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +28,7 @@ class Holdings:
     def __init__(self, settings: Settings, limiter: Limiter) -> None:
         self._settings = settings
         self._limiter = limiter
-        self._made: dict[tuple[str, str], tuple[KeyRecord | None, Principal]] = {}
+        self._made: LRUCache[tuple[str, str], tuple[KeyRecord | None, Principal]] = LRUCache(MOST)
 
     def of(self, key: KeyRecord | None, identity: IdentitySettings) -> Principal:
         """The principal of a call."""
@@ -51,7 +55,7 @@ class Holdings:
     def _limits(self, key: KeyRecord | None, identity: IdentitySettings) -> _Limited:
         own = _limits_of(f"identity:{identity.name}", identity.limits)
         if key is not None:
-            limits = self._settings.rates.limits if key.limits == Limits() else key.limits
+            limits = key.limits if _has_any(key.limits) else self._settings.rates.limits
             keys = _limits_of(f"key:{key.digest[:32]}", limits)
             own = _Limited([*keys.requests, *own.requests], [*keys.tokens, *own.tokens])
         if shared := self._settings.rates.shared(self._settings.store):
@@ -60,6 +64,11 @@ class Holdings:
 
     def _buckets(self, limits: Sequence[Limit]) -> Sequence[Bucket]:
         return tuple(self._limiter.bucket(limit) for limit in limits)
+
+
+def _has_any(limits: Limits) -> bool:
+    """Whether anything is limited; the length of a quota's window alone is no limit."""
+    return limits != Limits(quota_seconds=limits.quota_seconds)
 
 
 def _limits_of(whose: str, limits: Limits) -> _Limited:

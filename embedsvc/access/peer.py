@@ -1,6 +1,5 @@
 """Reads the certificate that a client has shown: TLS has verified it, when the connection was made."""
 
-import datetime as dt
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -29,14 +28,14 @@ def read_peer(pem: bytes) -> Peer:
     """Read a certificate in PEM; the same one once.
 
     Raises:
-        ValueError: It is none.
+        ValueError: It is none, or its names cannot be read.
     """
     certificate = x509.load_pem_x509_certificate(pem)
     return Peer(
         names=_names(certificate),
         issuer=certificate.issuer.public_bytes(),
         serial=certificate.serial_number,
-        ends=certificate.not_valid_after_utc.replace(tzinfo=dt.UTC).timestamp(),
+        ends=certificate.not_valid_after_utc.timestamp(),
     )
 
 
@@ -45,5 +44,7 @@ def _names(certificate: x509.Certificate) -> tuple[str, ...]:
         found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
         return ()
+    except (x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
+        raise ValueError(str(error)) from None
     uris = found.get_values_for_type(x509.UniformResourceIdentifier)
     return (*uris, *found.get_values_for_type(x509.DNSName))

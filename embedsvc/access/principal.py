@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from embedsvc.access.peer import Peer
 from embedsvc.config import IdentitySettings
 from embedsvc.limits.bucket import Bucket
 from embedsvc.store.records import InjectionPolicy
@@ -31,3 +32,16 @@ class Principal:
     injection: InjectionPolicy
     requests: Sequence[Bucket]
     tokens: Sequence[Bucket]
+
+
+@dataclass(frozen=True, slots=True)
+class Guest:
+    """A caller that was let in, and what it showed: that may count no more while a stream is open.
+
+    Attributes:
+        principal: Who it is.
+        peer: Its certificate.
+    """
+
+    principal: Principal
+    peer: Peer

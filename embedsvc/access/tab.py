@@ -1,7 +1,6 @@
 """What a stream comes to: its batches are summed, so that a million of them are a few rows of the ledger."""
 
 import asyncio
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,24 +19,21 @@ class Tab:
     """Keeps the accounts of a stream's batches.
 
     Args:
-        opened: The account that the stream was opened with.
         ledger: What is told.
         request_id: The stream's.
     """
 
-    def __init__(self, opened: Account, ledger: Ledger, request_id: str) -> None:
-        self._opened = opened
+    def __init__(self, ledger: Ledger, request_id: str) -> None:
         self._ledger = ledger
         self._request_id = request_id
         self._rows: dict[tuple[str, str], RequestRow] = {}
 
     @contextmanager
-    def batch(self) -> Iterator[Account]:
-        """Open an account for one batch. Raises as `Account.again`."""
-        account = self._opened.again("stream")
+    def batch(self, account: Account) -> Iterator[None]:
+        """Keep the account of one batch."""
         started = time.perf_counter()
         try:
-            yield account
+            yield
         finally:
             took = time.perf_counter() - started
             self._add(account.row(self._request_id, "EmbedStream", _outcome(sys.exception()), took))
@@ -69,9 +65,7 @@ def _sum(total: RequestRow, row: RequestRow) -> RequestRow:
     )
 
 
-def _outcome(error: BaseException | None) -> str:
-    if error is None:
-        return "OK"
+def _outcome(error: BaseException) -> str:
     if isinstance(error, asyncio.CancelledError):
         return "CANCELLED"
     return error.code if isinstance(error, EmbedsvcError) else "INTERNAL"

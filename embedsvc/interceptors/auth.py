@@ -30,9 +30,9 @@ class AuthLayer(Layer):
 
         async def call(request: Any, context: Context) -> Any:  # noqa: ANN401 - grpc does not type it
             since = time.monotonic()
-            principal = await self._gate.enter(_knock(method, kind, request, context))
-            account.set(Account(principal, self._gate, self._limiter, since))
-            caller_name.set(principal.name)
+            guest = await self._gate.enter(_knock(method, kind, request, context))
+            account.set(Account(guest, self._gate, self._limiter, since))
+            caller_name.set(guest.principal.name)
             return await inner(request, context)
 
         return call
