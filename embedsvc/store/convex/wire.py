@@ -1,13 +1,13 @@
 """Records as Convex has them: names in camel case, times in milliseconds, and what is None is not there."""
 
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
 from pydantic.alias_generators import to_camel, to_snake
 
-from embedsvc.store.records import FailureRow, Grant, KeyRecord, RequestRow, UsageRow, Want
+from embedsvc.store.records import FailureRow, Grant, KeyRecord, Limits, RequestRow, UsageRow, Want
 
 Json = Any
 Document = Mapping[str, Json]
@@ -44,32 +44,47 @@ def milliseconds(seconds: float) -> float:
     return seconds * 1000
 
 
-def encode(record: Record) -> dict[str, Json]:
+def encode(record: Record | Limits) -> dict[str, Json]:
     """Write a record."""
-    return _encode(asdict(record), NAMES[type(record)])
+    found = ((field, getattr(record, field.name)) for field in FIELDS[type(record)])
+    return {field.there: _value(field, value) for field, value in found if value is not None}
 
 
 def decode(kind: type[T], document: Document) -> T:
     """Read a record. Numbers come as floats, whole ones too."""
     names = {there: here for here, there in NAMES[kind].items()}
-    fields = {names.get(name) or to_snake(name): value for name, value in document.items()}
-    for name in TIMES & fields.keys():
-        fields[name] /= 1000
+    values = {names.get(name) or to_snake(name): value for name, value in document.items()}
+    for name in TIMES & values.keys():
+        values[name] /= 1000
     if kind is KeyRecord:
-        fields["limits"] = {to_snake(name): value for name, value in fields["limits"].items()}
-    record: T = ADAPTERS[kind].validate_python(fields)
+        values["limits"] = {to_snake(name): value for name, value in values["limits"].items()}
+    record: T = ADAPTERS[kind].validate_python(values)
     return record
 
 
-def _encode(fields: Mapping[str, Json], names: Mapping[str, str]) -> dict[str, Json]:
-    return {
-        names.get(name) or to_camel(name): _value(name, value)
-        for name, value in fields.items()
-        if value is not None
-    }
+@dataclass(frozen=True, slots=True)
+class _Field:
+    """A field, what it is called there, and whether it is a time."""
+
+    name: str
+    there: str
+    is_time: bool
 
 
-def _value(name: str, value: Json) -> Json:
-    if name in TIMES:
+def _fields_of(kind: type[Record | Limits]) -> Sequence[_Field]:
+    names = NAMES.get(kind, {})
+    return [
+        _Field(field.name, names.get(field.name) or to_camel(field.name), field.name in TIMES)
+        for field in fields(kind)
+    ]
+
+
+FIELDS: Mapping[type, Sequence[_Field]] = {
+    kind: _fields_of(kind) for kind in (KeyRecord, Limits, RequestRow, FailureRow, Want)
+}
+
+
+def _value(field: _Field, value: Json) -> Json:
+    if field.is_time:
         return milliseconds(value)
-    return _encode(value, {}) if isinstance(value, dict) else value
+    return encode(value) if isinstance(value, Limits) else value
