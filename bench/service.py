@@ -80,13 +80,7 @@ def run_service(
 def _make_state(folder: Path) -> str:
     """Make certificates and a key; return the key."""
     ca = pki.make_ca()
-    made = {
-        "ca": ca,
-        "server": pki.make_server(ca),
-        "envoy": pki.make_client(ca, "envoy"),
-        "client": pki.make_client(ca),
-    }
-    for name, identity in made.items():
+    for name, identity in pki.make_all(ca).items():
         (folder / f"{name}.crt").write_bytes(identity.certificate_pem)
         (folder / f"{name}.key").write_bytes(identity.key_pem)
     api_key = keys.generate()

@@ -77,6 +77,16 @@ def make_client(ca: Identity, name: str = "dev-client") -> Identity:
     return _sign_leaf(ca, name, names, ExtendedKeyUsageOID.CLIENT_AUTH)
 
 
+def make_all(ca: Identity) -> dict[str, Identity]:
+    """Make what a service needs, by the names of the files: its CA, the server's, Envoy's and a client's."""
+    return {
+        "ca": ca,
+        "server": make_server(ca),
+        "envoy": make_client(ca, "envoy"),
+        "client": make_client(ca),
+    }
+
+
 def _sign_leaf(
     ca: Identity, name: str, names: Sequence[x509.GeneralName], usage: x509.ObjectIdentifier
 ) -> Identity:

@@ -46,13 +46,7 @@ async def register(settings: Settings) -> None:
 def _make_certificates() -> None:
     CERTS.mkdir(mode=0o700, exist_ok=True)
     ca = _read_ca() or pki.make_ca()
-    made = {
-        "ca": ca,
-        "server": pki.make_server(ca),
-        "envoy": pki.make_client(ca, "envoy"),
-        "client": pki.make_client(ca),
-    }
-    for name, identity in made.items():
+    for name, identity in pki.make_all(ca).items():
         _write(CERTS / f"{name}.crt", identity.certificate_pem)
         _write(CERTS / f"{name}.key", identity.key_pem)
 

@@ -42,10 +42,8 @@ class State:
 
 def make(folder: Path) -> State:
     ca, other = pki.make_ca(), pki.make_ca("another CA")
-    write(folder, "ca", ca)
-    write(folder, "server", pki.make_server(ca))
-    write(folder, "client", pki.make_client(ca))
-    write(folder, "envoy", pki.make_client(ca, "envoy"))
+    for name, identity in pki.make_all(ca).items():
+        write(folder, name, identity)
     write(folder, "stranger", pki.make_client(other, "stranger"))
     key = keys.generate()
     (folder / "api_keys").write_text(f"# tests\n{keys.digest(key)} tester\n")
