@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 from pydantic import BaseModel
 
-from embedsvc.config import PREFIX, ModelOverrides, Settings
+from embedsvc.config import PREFIX, IdentitySettings, ModelOverrides, Settings
 
 HEAD = f"""# Configuration
 
-<!-- Written by `make docs` from embedsvc/config.py; do not edit. -->
+<!-- Written by `make docs` from embedsvc/config/; do not edit. -->
 
 One TOML file: the one that `--config` names, else `$EMBEDSVC_CONFIG`, else `embedsvc.toml` in the
 working folder where there is one. Over it, environment variables: `{PREFIX}SERVER__PORT=50052` is `port`
@@ -25,6 +25,7 @@ def lines() -> Iterator[str]:
         section = field.annotation
         yield from _section(f"[{name}]", section)
     yield from _section('[models.settings."NAME"]', ModelOverrides)
+    yield from _section("[[auth.identities]]", IdentitySettings)
 
 
 def _section(title: str, section: type[BaseModel]) -> Iterator[str]:
@@ -36,8 +37,14 @@ def _section(title: str, section: type[BaseModel]) -> Iterator[str]:
     for name, field in section.model_fields.items():
         if name == "settings":
             continue
-        yield f"| `{name}` | `{_shown(field.get_default(call_default_factory=True))}` | {_prose(field)} |"
+        yield f"| `{name}` | {_default(field)} | {_prose(field)} |"
     yield ""
+
+
+def _default(field: object) -> str:
+    if field.is_required():
+        return "required"
+    return f"`{_shown(field.get_default(call_default_factory=True))}`"
 
 
 def _shown(value: object) -> str:
@@ -46,6 +53,8 @@ def _shown(value: object) -> str:
             return "not set"
         case bool():
             return str(value).lower()
+        case tuple() if any(isinstance(item, BaseModel) for item in value):
+            return "see below"
         case tuple():
             return "[" + ", ".join(f'"{item}"' for item in value) + "]"
         case int() | float():

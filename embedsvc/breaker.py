@@ -38,6 +38,8 @@ class Breaker:
 
     def failed(self) -> None:
         """The call did not go well."""
+        if self._failures >= FAILURES and not self._probing:
+            return  # it was under way when another opened it: that is the same outage
         self._failures, self._probing = self._failures + 1, False
         pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** max(0, self._failures - FAILURES))
         self._closed_at = time.monotonic() + pause * random.uniform(0.75, 1.25)  # noqa: S311 - so that servers differ

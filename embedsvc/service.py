@@ -114,8 +114,9 @@ class EmbeddingService:
         number = "" if isinstance(message, EmbedsvcError) else message.id
         try:
             request = _checked(message)
-            own = await account.get().again("stream")
+            own = await account.get().again()
             with tab.batch(own):
+                own.permit("stream")
                 await own.admit()
                 answered = await self._answer(request, replace(caller, account=own))
             return codec.encode_stream_response(number, answered)

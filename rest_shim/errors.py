@@ -7,7 +7,7 @@ The shape is of https://platform.openai.com/docs/guides/error-codes: `{"error": 
 import json
 import math
 
-from embedsvc.errors import EmbedsvcError
+from embedsvc.errors import EmbedsvcError, RateLimitedError
 
 BODY = "x-openai-error"
 """Read by envoy/openai_errors.lua."""
@@ -33,5 +33,11 @@ def trailers(method: str, error: EmbedsvcError) -> list[tuple[str, str]]:
     """Trailing metadata for a failed call; none for services that Envoy does not transcode."""
     if not method.startswith(SERVICE):
         return []
-    wait = [] if error.retry_after is None else [("retry-after", str(math.ceil(error.retry_after)))]
-    return [(BODY, to_body(error)), *wait]
+    return [(BODY, to_body(error)), *_advice(error)]
+
+
+def _advice(error: EmbedsvcError) -> list[tuple[str, str]]:
+    """When to try again. OpenAI's SDKs try all that is 429 again, unless they are told not to."""
+    if error.retry_after is not None:
+        return [("retry-after", str(math.ceil(error.retry_after)))]
+    return [("x-should-retry", "false")] if isinstance(error, RateLimitedError) else []

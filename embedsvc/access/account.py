@@ -42,16 +42,25 @@ class Account:
         """Whether there is any limit."""
         return bool(self.principal.requests or self.principal.tokens)
 
-    async def again(self, kind: str) -> "Account":
+    def permit(self, kind: str) -> None:
+        """Raise PermissionDeniedError where the caller may not make such calls.
+
+        Args:
+            kind: "embed", "stream" or "models".
+        """
+        if kind not in self.principal.calls:
+            name = self.principal.name
+            raise PermissionDeniedError(f"{name} may not call {kind!r}; its policy or its key says so")
+
+    async def again(self) -> "Account":
         """An account for another request of the same caller, as it is known now.
 
         Raises:
             UnauthenticatedError: Its key or its certificate counts no more.
-            PermissionDeniedError: It may not call this any more.
             OverloadedError: Its key was not used for so long that it was forgotten, and the store is slow.
         """
         since = time.monotonic()
-        return Account(await self._gate.again(self._guest, kind), self._gate, self._limiter, since)
+        return Account(await self._gate.again(self._guest), self._gate, self._limiter, since)
 
     async def admit(self) -> None:
         """Take a request off the caller's limits.

@@ -8,11 +8,11 @@ from embedsvc.access import address, refusal
 from embedsvc.access.holdings import Holdings
 from embedsvc.access.peer import Peer, read_peer
 from embedsvc.access.policy import find_identity
-from embedsvc.access.principal import Guest, Principal
+from embedsvc.access.principal import Guest
 from embedsvc.access.refusal import Refusal
 from embedsvc.access.revocation import Revoked, is_revoked
 from embedsvc.config import IdentitySettings
-from embedsvc.errors import InvalidSignatureError, PermissionDeniedError
+from embedsvc.errors import InvalidSignatureError
 from embedsvc.keys import token
 from embedsvc.keys.finder import KeyFinder
 from embedsvc.ledger.ledger import Ledger
@@ -33,7 +33,6 @@ class Knock:
 
     Attributes:
         method: The full name of the RPC.
-        kind: What a policy calls it.
         digest: The SHA-256 of the message in hexadecimal, of no bytes for a stream; only where it is signed.
         metadata: What came with the call.
         certificate: The peer's, in PEM.
@@ -41,7 +40,6 @@ class Knock:
     """
 
     method: str
-    kind: str
     digest: str
     metadata: Metadata
     certificate: bytes
@@ -78,7 +76,7 @@ class Gate:
 
         Raises:
             UnauthenticatedError: It is not known.
-            PermissionDeniedError: It is known, and may not call this.
+            PermissionDeniedError: Its certificate is good, and in no policy.
             OverloadedError: Its key could not be looked up in time.
         """
         identity = None
@@ -93,9 +91,9 @@ class Gate:
         except InvalidSignatureError:
             self._write_down("bad_signature", identity, knock)
             raise
-        return Guest(_permitted(self._holdings.of(key, identity), knock.kind), peer)
+        return Guest(self._holdings.of(key, identity), peer)
 
-    async def again(self, guest: Guest, kind: str) -> Guest:
+    async def again(self, guest: Guest) -> Guest:
         """Return who called earlier, as it is known now. Raises as `enter`; nothing is written down."""
         principal, key = guest.principal, None
         try:
@@ -104,7 +102,7 @@ class Gate:
                 key = await self._find_live(principal.key)
         except Refusal as refused:
             raise refused.why.told(refused.why.message) from None
-        return Guest(_permitted(self._holdings.of(key, principal.identity), kind), guest.peer)
+        return Guest(self._holdings.of(key, principal.identity), guest.peer)
 
     def _read_peer(self, certificate: bytes) -> Peer:
         try:
@@ -175,10 +173,4 @@ def _bearer(metadata: Metadata) -> str | None:
         return None
     if not isinstance(value, str) or not value.lower().startswith(SCHEME):
         return ""
-    return value[len(SCHEME) :].strip()
-
-
-def _permitted(principal: Principal, kind: str) -> Principal:
-    if kind not in principal.calls:
-        raise PermissionDeniedError(f"{principal.name} may not call {kind!r}; its policy or its key says so")
-    return principal
+    return value[len(SCHEME) :].strip(" ")

@@ -16,7 +16,7 @@ Revoked = frozenset[tuple[bytes, int]]
 
 
 def parse(content: bytes) -> Revoked:
-    """Read one or several lists in PEM; an empty one revokes nothing.
+    """Read one or several lists in PEM. Whose they are is not checked: whoever writes the file decides.
 
     Raises:
         ValueError: There is none, or it does not parse.

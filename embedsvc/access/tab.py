@@ -32,11 +32,15 @@ class Tab:
     def batch(self, account: Account) -> Iterator[None]:
         """Keep the account of one batch."""
         started = time.perf_counter()
+        outcome = "OK"
         try:
             yield
+        except BaseException as error:
+            outcome = _outcome(error)
+            raise
         finally:
             took = time.perf_counter() - started
-            self._add(account.row(self._request_id, "EmbedStream", _outcome(sys.exception()), took))
+            self._add(account.row(self._request_id, "EmbedStream", outcome, took))
 
     def close(self) -> None:
         """Tell what is left."""

@@ -5,9 +5,9 @@ import re
 import tomllib
 from itertools import filterfalse
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from pydantic import ValidationError
+from pydantic import ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -68,6 +68,17 @@ class Settings(BaseSettings):
     models: ModelSettings = ModelSettings()
     log: LogSettings = LogSettings()
     edge: EdgeSettings = EdgeSettings()
+
+    @model_validator(mode="after")
+    def _identities_use_served_models(self) -> Self:
+        for identity in self.auth.identities:
+            for name in identity.models:
+                if name not in self.models.served:
+                    raise ValueError(
+                        f"auth.identities {identity.name}: models: {name} is not served; models are named by "
+                        f"their own names: {', '.join(self.models.served)}"
+                    )
+        return self
 
     @property
     def references(self) -> dict[str, SecretRef]:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from embedsvc.config.base import Positive, Seconds, Section
 from embedsvc.secret.reference import Reference
@@ -59,6 +59,13 @@ class IdentitySettings(Allowance):
     """Whether its calls must be signed. A signature that is sent is checked in any case."""
     signing_secret: Reference | None = None
     """Where the secret is that it signs with; several lines are several secrets, of which it uses one."""
+
+    @field_validator("match")
+    @classmethod
+    def _stars_are_at_the_end(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
+        if any("*" in pattern[:-1] or not pattern for pattern in patterns):
+            raise ValueError("a `*` may only be at the end, and a name must not be empty")
+        return patterns
 
     @property
     def signer(self) -> str:

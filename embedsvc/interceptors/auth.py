@@ -30,19 +30,20 @@ class AuthLayer(Layer):
 
         async def call(request: Any, context: Context) -> Any:  # noqa: ANN401 - grpc does not type it
             since = time.monotonic()
-            guest = await self._gate.enter(_knock(method, kind, request, context))
-            account.set(Account(guest, self._gate, self._limiter, since))
+            guest = await self._gate.enter(_knock(method, request, context))
+            opened = Account(guest, self._gate, self._limiter, since)
+            account.set(opened)
             caller_name.set(guest.principal.name)
+            opened.permit(kind)
             return await inner(request, context)
 
         return call
 
 
-def _knock(method: str, kind: str, request: object, context: Context) -> Knock:
+def _knock(method: str, request: object, context: Context) -> Knock:
     sent = metadata.get()
     return Knock(
         method=method,
-        kind=kind,
         digest=_digest(request) if is_signed(sent) else "",
         metadata=sent,
         certificate=next(iter(context.auth_context().get(CERTIFICATE, ())), b""),

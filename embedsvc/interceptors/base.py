@@ -3,7 +3,8 @@
 import asyncio
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Sequence
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
@@ -112,10 +113,22 @@ def _known(inner: Behaviour) -> Behaviour:
     """Read the metadata, once for all."""
 
     async def call(request: Any, context: Context) -> Any:  # noqa: ANN401 - grpc does not type it
-        metadata.set(dict(context.invocation_metadata() or ()))
+        metadata.set(_by_name(tuple(context.invocation_metadata() or ())))
         return await inner(request, context)
 
     return call
+
+
+def _by_name(pairs: Sequence[tuple[str, str | bytes]]) -> Mapping[str, str | bytes]:
+    """Values of one name become a list with commas (RFC 9110, section 5.3): none of them hides another."""
+    found = dict(pairs)
+    if len(found) == len(pairs):
+        return found
+    texts: defaultdict[str, list[str]] = defaultdict(list)
+    for name, value in pairs:
+        if isinstance(value, str):
+            texts[name].append(value)
+    return found | {name: ",".join(values) for name, values in texts.items()}
 
 
 def _driven(behaviour: Callable[[Any, Context], Any]) -> Behaviour:

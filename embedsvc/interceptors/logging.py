@@ -11,12 +11,13 @@ import structlog
 
 from embedsvc.interceptors.base import Behaviour, Context, Layer, ended_as
 from embedsvc.interceptors.call import caller_name, is_open, metadata, request_id
+from embedsvc.keys import token
 
 log = structlog.get_logger()
 
 HEADER = "x-request-id"
 ACCEPTABLE = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
-"""Other ids are replaced: what a stranger writes must not shape the log."""
+"""Other ids are replaced, and those with a key in them: what a stranger writes must not shape the log."""
 
 
 class LoggingLayer(Layer):
@@ -55,7 +56,7 @@ def _begin(context: Context) -> None:
 
 def _take_id() -> str:
     given = metadata.get().get(HEADER)
-    if isinstance(given, str) and ACCEPTABLE.fullmatch(given):
+    if isinstance(given, str) and ACCEPTABLE.fullmatch(given) and not token.KEY.search(given):
         return given
     # Not from the system, as uuid4's are: that gives up the interpreter, which other threads wait for.
     return str(uuid.UUID(int=random.getrandbits(128), version=4))

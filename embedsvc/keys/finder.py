@@ -26,8 +26,10 @@ def parse(content: bytes) -> StaticKeys:
 
 def _parse(number: int, line: str) -> KeyRecord:
     found = LINE.fullmatch(line)
-    if found is None:
-        raise ValueError(f"line {number} must be a SHA-256 in hexadecimal, a space and a name")
+    if found is None or not found[2].isprintable():
+        raise ValueError(
+            f"line {number} must be a SHA-256 in hexadecimal, a space and a name that can be shown"
+        )
     digest = found[1].lower()
     return KeyRecord(digest=digest, prefix=token.PREFIX, name=found[2])
 

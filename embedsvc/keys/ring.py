@@ -3,7 +3,7 @@
 import asyncio
 import hmac
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
@@ -114,7 +114,8 @@ class KeyRing:
         used = {digest: known.used for digest, known in self._known.items() if self._is_news(digest)}
         try:
             async with asyncio.timeout(STORE_SECONDS):
-                self._learn(await self._store.find_keys(list(self._known)))
+                asked = list(self._known)
+                self._learn(asked, await self._store.find_keys(asked))
             async with asyncio.timeout(STORE_SECONDS):
                 if used:
                     await self._store.touch_keys(used)
@@ -128,8 +129,8 @@ class KeyRing:
     def _is_news(self, digest: str) -> bool:
         return self._known[digest].used > self._touched.get(digest, 0.0)
 
-    def _learn(self, found: Mapping[str, KeyRecord]) -> None:
-        for digest in list(self._known):
+    def _learn(self, asked: Sequence[str], found: Mapping[str, KeyRecord]) -> None:
+        for digest in asked:
             if digest in found:
                 self._known[digest].record = found[digest]
             else:

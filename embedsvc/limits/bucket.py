@@ -48,7 +48,7 @@ class Bucket:
 
     Attributes:
         limit: The limit.
-        known: Whether the store has ever answered for it, or failed to.
+        known: Whether the store has ever answered for it, failed to, or was waited for in vain.
     """
 
     def __init__(self, limit: Limit) -> None:

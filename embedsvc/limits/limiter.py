@@ -2,8 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
+from itertools import islice
 
 from cachetools import LRUCache
 
@@ -12,6 +13,7 @@ from embedsvc.limits.bucket import Bucket, Limit
 from embedsvc.metrics import LimitMetrics
 from embedsvc.store.presence import Presence
 from embedsvc.store.protocols import LimitStore, StoreError
+from embedsvc.store.records import Grant
 
 FIRST_SECONDS = 0.05
 """How long the very first use of a key and of its limits waits for the store."""
@@ -21,6 +23,9 @@ LEASE_SECONDS = 1.0
 
 PAUSE_SECONDS = 1.0
 """How long a store that is away is left alone."""
+
+AT_ONCE = 100
+"""Limits of one call, which the store answers as a whole."""
 
 MOST_BUCKETS = 100_000
 
@@ -32,7 +37,7 @@ class Limiter:
         self._store = store
         self._metrics = metrics
         self._buckets: LRUCache[str, Bucket] = LRUCache(MOST_BUCKETS)
-        self._wanting: set[Bucket] = set()
+        self._wanting: dict[Bucket, None] = {}  # in the order in which they came
         self._wanted = asyncio.Event()
         self._answered = asyncio.Condition()
         self._presence = Presence(
@@ -56,12 +61,16 @@ class Limiter:
         for bucket in buckets:
             self._refill(bucket)
         if self._presence.away:
+            for bucket in buckets:
+                bucket.failed(time.monotonic())
             return
         try:
             async with asyncio.timeout(since + FIRST_SECONDS - time.monotonic()), self._answered:
                 await self._answered.wait_for(lambda: all(bucket.known for bucket in buckets))
         except TimeoutError:
             self._metrics.late.inc()
+            for bucket in buckets:
+                bucket.known = True  # so that the next use does not wait again
 
     def take(self, buckets: Sequence[Bucket], units: int) -> Bucket | None:
         """Spend units of several limits, of all or of none.
@@ -82,7 +91,7 @@ class Limiter:
 
     def _refill(self, bucket: Bucket) -> None:
         if bucket not in self._wanting and bucket.want(time.monotonic()):
-            self._wanting.add(bucket)
+            self._wanting[bucket] = None
             self._wanted.set()
 
     async def run(self) -> None:
@@ -96,22 +105,42 @@ class Limiter:
 
     async def _lease(self) -> None:
         now = time.monotonic()
-        wants = {bucket: want for bucket in self._wanting if (want := bucket.want(now))}
-        self._wanting.clear()
+        some = list(islice(self._wanting, AT_ONCE))
+        wants = {bucket: want for bucket in some if (want := bucket.want(now))}
+        for bucket in some:
+            del self._wanting[bucket]
+        if self._wanting:
+            self._wanted.set()
         for bucket in wants:
             bucket.asked(now)
+        asking = asyncio.ensure_future(self._store.lease(list(wants.values())))
         try:
-            async with asyncio.timeout(LEASE_SECONDS):
-                grants = await self._store.lease(list(wants.values()))
-            now = time.monotonic()
-            for bucket, grant in zip(wants, grants, strict=True):
-                bucket.granted(grant, now)
-            self._presence.answered()
-        except (StoreError, TimeoutError) as error:
-            for bucket in wants:
-                bucket.failed(time.monotonic())
-            self._metrics.failures.inc()
-            self._presence.failed(error)
+            await asyncio.wait([asking], timeout=LEASE_SECONDS)
+            if not asking.done():
+                await self._fail(wants, TimeoutError("no answer in time"))
+            # A late answer counts, too: its units are gone in the store.
+            await self._grant(wants, await asking)
+        except StoreError as error:
+            await self._fail(wants, error)
+        finally:
+            asking.cancel()
+
+    async def _grant(self, wanting: Iterable[Bucket], grants: Iterable[Grant]) -> None:
+        now = time.monotonic()
+        for bucket, grant in zip(wanting, grants, strict=True):
+            bucket.granted(grant, now)
+        self._presence.answered()
+        await self._tell()
+
+    async def _fail(self, wanting: Iterable[Bucket], error: Exception) -> None:
+        for bucket in wanting:
+            bucket.failed(time.monotonic())
+        self._metrics.failures.inc()
+        self._presence.failed(error)
+        await self._tell()
+
+    async def _tell(self) -> None:
+        """Wake those that wait for an answer."""
         async with self._answered:
             self._answered.notify_all()
 

@@ -84,7 +84,8 @@ async def create(store: KeyStore, made: Made) -> None:
     try:
         await store.create_key(made.record)
     except StoreAwayError:
-        await _check_kept(store, made)
+        if not await _is_kept(store, made):
+            raise
 
 
 async def rotate(store: KeyStore, old: KeyRecord, made: Made, overlap: float) -> None:
@@ -102,13 +103,13 @@ async def rotate(store: KeyStore, old: KeyRecord, made: Made, overlap: float) ->
     try:
         await store.rotate_key(old.digest, made.record, time.time() + overlap)
     except StoreAwayError:
-        await _check_kept(store, made)
+        if not await _is_kept(store, made):
+            raise
 
 
-async def _check_kept(store: KeyStore, made: Made) -> None:
-    """Raise again, unless only the store's answer was lost: a key that is kept must not be."""
-    if made.record.digest not in await store.find_keys([made.record.digest]):
-        raise  # noqa: PLE0704 - what is being handled
+async def _is_kept(store: KeyStore, made: Made) -> bool:
+    """Whether only the store's answer was lost: a key that is kept must not be."""
+    return made.record.digest in await store.find_keys([made.record.digest])
 
 
 def due(keys: Iterable[KeyRecord], age: float) -> list[KeyRecord]:
@@ -157,4 +158,6 @@ def _named(keys: Sequence[KeyRecord], named: str) -> list[KeyRecord]:
 
 def _shown(named: str) -> str:
     """What an operator wrote, for an error: of what looks like a key, no more than may be shown."""
-    return repr(f"{token.prefix(named)}…" if len(named) > token.SHOWN and named.startswith("emb_") else named)
+    return repr(
+        f"{token.prefix(named)}…" if len(named) > token.SHOWN and named.startswith(token.PREFIX) else named
+    )

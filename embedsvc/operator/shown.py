@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import orjson
+from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -15,7 +16,10 @@ from rich.text import Text
 Form = Literal["table", "csv", "json"]
 FORMS: Sequence[Form] = ("table", "csv", "json")
 
-Cell = str | int | float
+Cell = str | int | float | None
+
+WIDE = 10_000
+"""Columns of what is no terminal: each row is a line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +47,18 @@ def show(columns: Sequence[Column], rows: Sequence[Sequence[Cell]], form: Form) 
 
 
 def _show_table(columns: Sequence[Column], rows: Sequence[Sequence[Cell]]) -> None:
-    table = Table()
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for column in columns:
         table.add_column(column.title, justify="right" if column.number else "left", overflow="fold")
     for row in rows:
         table.add_row(*(Text(_written(cell)) for cell in row))  # as text, so that no name is taken for markup
-    Console(soft_wrap=not sys.stdout.isatty()).print(table)
+    Console(width=None if sys.stdout.isatty() else WIDE).print(table)
 
 
 def _written(cell: Cell) -> str:
     match cell:
+        case None:
+            return "-"
         case int():
             return f"{cell:,}"
         case float():
@@ -61,8 +67,8 @@ def _written(cell: Cell) -> str:
             return cell
 
 
-def moment(seconds: float | None) -> str:
-    """A time (UTC) to the minute; a dash where there is none."""
+def moment(seconds: float | None) -> str | None:
+    """A time (UTC) to the minute; None where there is none."""
     if seconds is None:
-        return "-"
+        return None
     return dt.datetime.fromtimestamp(seconds, dt.UTC).strftime("%Y-%m-%d %H:%M")

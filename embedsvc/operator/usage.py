@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from embedsvc import prices
+from embedsvc.operator.keys import STARTED, handle
 from embedsvc.operator.shown import Cell, Column
 from embedsvc.store.records import KeyRecord, UsageRow
 
@@ -54,8 +55,8 @@ class _Total:
             self.cached,
             round(self.latency_ms / self.requests, 3) if self.requests else 0.0,
             round(self.slowest_ms, 3),
-            prices.cost(self.tokens, prices.SMALL),
-            prices.cost(self.tokens, prices.LARGE),
+            round(prices.cost(self.tokens, prices.SMALL), 6),
+            round(prices.cost(self.tokens, prices.LARGE), 6),
         )
 
 
@@ -85,7 +86,7 @@ def _key(row: UsageRow, keys: Mapping[str, KeyRecord]) -> str:
     if not row.key:
         return NOBODY
     key = keys.get(row.key)
-    return f"{key.name} ({key.prefix})" if key else row.key[:16]
+    return f"{key.name} ({handle(key)})" if key else row.key[:STARTED]
 
 
 def _owner(row: UsageRow, keys: Mapping[str, KeyRecord]) -> str:

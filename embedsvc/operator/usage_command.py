@@ -6,6 +6,7 @@ import datetime as dt
 import time
 
 from embedsvc.config import Settings
+from embedsvc.operator.numbers import whole_days
 from embedsvc.operator.opening import opened_store
 from embedsvc.operator.shown import FORMS, Column, moment, show
 from embedsvc.operator.usage import GROUPS, Group, columns, report
@@ -25,7 +26,9 @@ FAILURES = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what it takes."""
-    parser.add_argument("--days", type=int, default=DAYS, help="the last days, UTC; default: %(default)s")
+    parser.add_argument(
+        "--days", type=whole_days, default=DAYS, help="the last days, UTC; default: %(default)s"
+    )
     parser.add_argument(
         "--by", type=_groups, default="key,model,day", help=f"of {', '.join(GROUPS)}; default: %(default)s"
     )
@@ -34,8 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _groups(text: str) -> list[Group]:
-    found = [group for name in text.split(",") for group in GROUPS if group == name.strip()]
-    if len(found) < len(text.split(",")):
+    names = [name.strip() for name in text.split(",")]
+    found = [group for name in names for group in GROUPS if group == name]
+    if len(set(found)) < len(names):
         raise argparse.ArgumentTypeError(f"must be some of {', '.join(GROUPS)}, with commas between them")
     return found
 

@@ -18,6 +18,12 @@ CALL_SECONDS = 5.0
 CONNECT_SECONDS = 1.0
 CONNECTIONS = 16
 
+MOST_BYTES = 4 * 2**20
+"""Of an answer: one of 500 keys has a tenth of it, and reading more would hold the event loop up."""
+
+MOST_SHOWN = 200
+"""Bytes of an answer that are shown."""
+
 OK = 200
 MISSING = "Could not find"
 """How the message begins of a function that is not deployed, or not to be seen with this key."""
@@ -44,46 +50,65 @@ class ConvexClient:
 
     async def version(self) -> None:
         """Raise StoreAwayError unless the deployment answers."""
-        await self._guarded(lambda: self._http.get("/version"))
+        await self._guarded("GET", "/version")
 
     async def _call(
         self, kind: Literal["query", "mutation"], path: str, arguments: Mapping[str, Json]
     ) -> Json:
         body = orjson.dumps({"path": path, "args": arguments, "format": "json"})
-        headers = {"Authorization": f"Convex {self._admin_key()}", "Content-Type": "application/json"}
-        response = await self._guarded(lambda: self._http.post(f"/api/{kind}", content=body, headers=headers))
-        answer = _read(response)
+        headers = {
+            b"Authorization": f"Convex {self._admin_key()}".encode(),
+            b"Content-Type": b"application/json",
+        }
+        answer = _read(await self._guarded("POST", f"/api/{kind}", content=body, headers=headers))
         if answer.get("status") == "success":
             return answer.get("value")
         raise _failure(path, answer)
 
-    async def _guarded(self, send: Callable[[], Any]) -> httpx.Response:
+    async def _guarded(self, method: str, path: str, **sent: Any) -> bytes:  # noqa: ANN401 - httpx types it
         """Send something where the breaker lets it; what is not 200 has failed."""
         if not self._breaker.allows():
             raise StoreAwayError("Convex failed before, and is left alone for a moment")
         try:
-            async with asyncio.timeout(CALL_SECONDS):
-                response: httpx.Response = await send()
+            async with asyncio.timeout(CALL_SECONDS), self._http.stream(method, path, **sent) as response:
+                content = await _content_of(response)
+        except httpx.LocalProtocolError:
+            self._breaker.abandoned()
+            # Not as httpx says it, which is with the key.
+            raise StoreAwayError("store.admin_key is not a line of text: it cannot be sent") from None
         except (httpx.HTTPError, TimeoutError) as error:
             self._breaker.failed()
             raise StoreAwayError(f"Convex does not answer: {error!r}") from error
-        except asyncio.CancelledError:
+        except StoreAwayError:
+            self._breaker.failed()
+            raise
+        except BaseException:
             self._breaker.abandoned()
             raise
-        if response.status_code != OK:
-            self._breaker.failed()
-            # A key that it does not take is no reason to drop rows: somebody will mend it.
-            raise StoreAwayError(f"Convex answers {response.status_code}: {response.text[:200]}")
         self._breaker.succeeded()
-        return response
+        return content
 
 
-def _read(response: httpx.Response) -> Mapping[str, Json]:
+async def _content_of(response: httpx.Response) -> bytes:
+    """Read an answer to its end, or to where it is too long to be one."""
+    content = bytearray()
+    async for part in response.aiter_bytes():
+        content += part
+        if len(content) > MOST_BYTES:
+            raise StoreAwayError(f"what answers is not Convex: it sends more than {MOST_BYTES} bytes")
+    if response.status_code != OK:
+        # A key that it does not take is no reason to drop rows: somebody will mend it.
+        told = content[:MOST_SHOWN].decode(errors="replace")
+        raise StoreAwayError(f"Convex answers {response.status_code}: {told}")
+    return bytes(content)
+
+
+def _read(content: bytes) -> Mapping[str, Json]:
     try:
-        answer = orjson.loads(response.content)
+        answer = orjson.loads(content)
     except orjson.JSONDecodeError as error:
         raise StoreAwayError(f"what answers is not Convex: {error}") from error
-    if not isinstance(answer, dict):
+    if not isinstance(answer, dict) or answer.get("status") not in ("success", "error"):
         raise StoreAwayError("what answers is not Convex")
     return answer
 

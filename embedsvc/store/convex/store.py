@@ -4,11 +4,11 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from embedsvc.store.convex.client import ConvexClient, Json, open_client
-from embedsvc.store.convex.wire import decode, encode, milliseconds
+from embedsvc.store.convex.wire import decode, encode, milliseconds, understood
 from embedsvc.store.records import FailureRow, Grant, KeyRecord, RequestRow, UsageRow, Want
 
 PAGE = 500
-"""Rows of one answer."""
+"""Rows of one question, and of one answer."""
 
 MOST_FAILURES = 1000
 
@@ -25,6 +25,7 @@ class ConvexStore:
         """See Store."""
         await self._client.version()
 
+    @understood()
     async def find_keys(self, digests: Sequence[str]) -> Mapping[str, KeyRecord]:
         """See KeyStore."""
         found: dict[str, KeyRecord] = {}
@@ -34,6 +35,7 @@ class ConvexStore:
             found.update((key.digest, key) for key in (decode(KeyRecord, each) for each in documents))
         return found
 
+    @understood()
     async def list_keys(self) -> Sequence[KeyRecord]:
         """See KeyStore."""
         documents = self._pages("embeddings:listKeys", {}, "keys")
@@ -59,13 +61,15 @@ class ConvexStore:
     async def touch_keys(self, used: Mapping[str, float]) -> None:
         """See KeyStore."""
         uses = [{"keyHash": digest, "at": milliseconds(at)} for digest, at in used.items()]
-        await self._client.mutate("embeddings:touchKeys", {"used": uses})
+        for start in range(0, len(uses), PAGE):
+            await self._client.mutate("embeddings:touchKeys", {"used": uses[start : start + PAGE]})
 
+    @understood()
     async def lease(self, wants: Sequence[Want]) -> Sequence[Grant]:
         """See LimitStore."""
         arguments = {"wants": [encode(want) for want in wants]}
         grants = await self._client.mutate("embeddings:checkRateLimit", arguments)
-        return [decode(Grant, grant) for grant in grants]
+        return [decode(Grant, grant) for _want, grant in zip(wants, grants, strict=True)]
 
     async def log_requests(self, batch_id: str, rows: Sequence[RequestRow]) -> None:
         """See LedgerStore."""
@@ -77,6 +81,7 @@ class ConvexStore:
         arguments = {"batchId": batch_id, "failures": [encode(row) for row in rows]}
         await self._client.mutate("embeddings:logAuthFailure", arguments)
 
+    @understood()
     async def usage(self, first_day: str, last_day: str) -> Sequence[UsageRow]:
         """See LedgerStore."""
         span = {"firstDay": first_day, "lastDay": last_day}
@@ -84,12 +89,14 @@ class ConvexStore:
             decode(UsageRow, document) async for document in self._pages("embeddings:usage", span, "rows")
         ]
 
+    @understood()
     async def failures(self, since: float) -> Sequence[FailureRow]:
         """See LedgerStore."""
         arguments = {"since": milliseconds(since), "limit": MOST_FAILURES}
         documents = await self._client.query("embeddings:failures", arguments)
         return [decode(FailureRow, document) for document in documents]
 
+    @understood()
     async def purge(self, before: float, usage_before_day: str, limit: int) -> int:
         """See LedgerStore."""
         arguments = {"before": milliseconds(before), "usageBeforeDay": usage_before_day, "limit": limit}

@@ -1,12 +1,14 @@
 """Records as Convex has them: names in camel case, times in milliseconds, and what is None is not there."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
 from pydantic.alias_generators import to_camel, to_snake
 
+from embedsvc.store.protocols import StoreAwayError
 from embedsvc.store.records import FailureRow, Grant, KeyRecord, Limits, RequestRow, UsageRow, Want
 
 Json = Any
@@ -37,6 +39,15 @@ TIMES = frozenset(
 ADAPTERS: Mapping[type, TypeAdapter[Any]] = {
     kind: TypeAdapter(kind) for kind in (KeyRecord, FailureRow, UsageRow, Grant)
 }
+
+
+@asynccontextmanager
+async def understood() -> AsyncIterator[None]:
+    """Raise StoreAwayError where an answer that is read within has another form than it must have."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise StoreAwayError(f"Convex answers as no function of this release does: {error!r:.200}") from error
 
 
 def milliseconds(seconds: float) -> float:

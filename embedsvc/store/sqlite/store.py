@@ -1,6 +1,7 @@
 """SQLite behind the store's protocol: one thread writes, one reads, the event loop waits for neither."""
 
 import asyncio
+import os
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -10,6 +11,9 @@ from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import TypeVar
+
+import tenacity
+from pydantic import ValidationError
 
 from embedsvc.errors import ConfigurationError
 from embedsvc.store.protocols import StoreAwayError
@@ -99,8 +103,14 @@ async def open_sqlite(path: Path) -> AsyncIterator[SQLiteStore]:
     Raises:
         ConfigurationError: It cannot be made or used.
     """
+    retrying = tenacity.Retrying(
+        retry=tenacity.retry_if_exception(_is_busy),
+        stop=tenacity.stop_after_delay(BUSY_SECONDS),
+        wait=tenacity.wait_random(max=0.05),
+        reraise=True,
+    )
     try:
-        await asyncio.to_thread(_prepare, path)
+        await asyncio.to_thread(retrying, _prepare, path)
     except (OSError, sqlite3.Error) as error:
         raise ConfigurationError(f"store.path {path}: {error}") from None
     with closing(_Lane(path, "BEGIN")) as reading, closing(_Lane(path, "BEGIN IMMEDIATE")) as writing:
@@ -115,6 +125,7 @@ class _Lane:
         self._begin = begin
         self._thread = ThreadPoolExecutor(1, "sqlite")
         self._db: sqlite3.Connection | None = None
+        self._file: os.stat_result | None = None
 
     async def run(self, work: Work[T]) -> T:
         """Do some work in one transaction. Raises StoreError."""
@@ -122,13 +133,22 @@ class _Lane:
 
     def _transact(self, work: Work[T]) -> T:
         try:
-            if self._db is None:
-                self._db = _connect(self._path)
-            self._db.execute(self._begin)
-            with self._db:  # commits, or rolls back
-                return work(self._db)
-        except sqlite3.Error as error:
+            db = self._connected()
+            db.execute(self._begin)
+            with db:  # commits, or rolls back
+                return work(db)
+        except (OSError, sqlite3.Error) as error:
             raise StoreAwayError(f"SQLite: {error}") from error
+        except ValidationError as error:
+            raise StoreAwayError(f"SQLite: a {error.title} that is kept cannot be read") from error
+
+    def _connected(self) -> sqlite3.Connection:
+        """A connection to the file that is there now: what goes into one that was deleted is lost."""
+        file = self._path.stat()
+        if self._db is None or self._file is None or not os.path.samestat(file, self._file):
+            self._disconnect()
+            self._db, self._file = _connect(self._path), file
+        return self._db
 
     def close(self) -> None:
         """Finish what was begun, then leave."""
@@ -138,6 +158,7 @@ class _Lane:
     def _disconnect(self) -> None:
         if self._db is not None:
             self._db.close()
+            self._db = None
 
 
 def _connect(path: Path) -> sqlite3.Connection:
@@ -145,6 +166,12 @@ def _connect(path: Path) -> sqlite3.Connection:
     # In WAL mode this loses nothing when a process dies; when the machine does, the last moments.
     db.execute("PRAGMA synchronous = NORMAL")
     return db
+
+
+def _is_busy(error: BaseException) -> bool:
+    """Whether another process has the file; SQLite waits for it by itself, but not to turn WAL on."""
+    code: int = getattr(error, "sqlite_errorcode", 0)
+    return code & 0xFF == sqlite3.SQLITE_BUSY
 
 
 def _prepare(path: Path) -> None:
