@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,10 +24,14 @@ def run(arguments: Sequence[str]) -> int:
     options = _parser().parse_args(arguments)
     command: Command = options.command
     try:
-        command(load(options.config), options)
+        settings = load(options.config)
+        logs.configure(settings.log)
+        command(settings, options)
     except ConfigurationError as error:
         print(f"embedsvc: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # whoever read it has read enough; nothing is left to flush at the exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 
@@ -54,7 +59,6 @@ def _parser() -> argparse.ArgumentParser:
 
 def _serve(settings: Settings, _options: argparse.Namespace) -> None:
     if settings.server.processes == 1:
-        logs.configure(settings.log)
         uvloop.run(app.serve(settings))
     else:
         logs.configure(settings.log, process=0)

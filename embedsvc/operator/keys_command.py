@@ -4,7 +4,7 @@ import argparse
 import asyncio
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -39,8 +39,17 @@ def run(settings: Settings, options: argparse.Namespace) -> None:
 
 
 async def _run(settings: Settings, options: argparse.Namespace) -> None:
+    _check_models(options, settings.models.served)
     async with opened_store(settings) as store:
         await options.action(store, options)
+
+
+def _check_models(options: argparse.Namespace, served: Sequence[str]) -> None:
+    for name in getattr(options, "model", ()):
+        if name not in served:
+            raise ConfigurationError(
+                f"--model: {name} is not served; models are named by their own names: {', '.join(served)}"
+            )
 
 
 def add_parsers(parser: argparse.ArgumentParser) -> None:
@@ -73,6 +82,7 @@ async def _create(store: Store, options: argparse.Namespace) -> None:
     path = await _place(store, options.out, made.record.name)
     with handover.handing_over(made, path):
         await keys.create(store, made)
+    print(f"{made.record.name} is kept in {store.name}, where servers must look for it", file=sys.stderr)
 
 
 async def _list(store: Store, options: argparse.Namespace) -> None:

@@ -79,7 +79,7 @@ class Store(KeyStore, LimitStore, LedgerStore, Protocol):
 
     @property
     def name(self) -> str:
-        """What it is called in logs and metrics."""
+        """What and where it is, for people."""
 
     async def check(self) -> None:
         """Raise StoreError unless it answers."""

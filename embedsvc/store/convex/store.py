@@ -16,9 +16,8 @@ MOST_FAILURES = 1000
 class ConvexStore:
     """See `protocols.Store`. Open it with `open_convex`."""
 
-    name = "convex"
-
-    def __init__(self, client: ConvexClient) -> None:
+    def __init__(self, client: ConvexClient, name: str) -> None:
+        self.name = name
         self._client = client
 
     async def check(self) -> None:
@@ -118,4 +117,4 @@ class ConvexStore:
 async def open_convex(url: str, admin_key: Callable[[], str]) -> AsyncIterator[ConvexStore]:
     """Use a deployment while the context is open. It need not answer yet."""
     async with open_client(url, admin_key) as client:
-        yield ConvexStore(client)
+        yield ConvexStore(client, f"Convex at {url}")

@@ -33,9 +33,8 @@ Work = Callable[[sqlite3.Connection], T]
 class SQLiteStore:
     """See `protocols.Store`. Open it with `open_sqlite`."""
 
-    name = "sqlite"
-
-    def __init__(self, reading: "_Lane", writing: "_Lane") -> None:
+    def __init__(self, reading: "_Lane", writing: "_Lane", name: str) -> None:
+        self.name = name
         self._reading = reading
         self._writing = writing
 
@@ -114,7 +113,7 @@ async def open_sqlite(path: Path) -> AsyncIterator[SQLiteStore]:
     except (OSError, sqlite3.Error) as error:
         raise ConfigurationError(f"store.path {path}: {error}") from None
     with closing(_Lane(path, "BEGIN")) as reading, closing(_Lane(path, "BEGIN IMMEDIATE")) as writing:
-        yield SQLiteStore(reading, writing)
+        yield SQLiteStore(reading, writing, f"the file {path}")
 
 
 class _Lane:

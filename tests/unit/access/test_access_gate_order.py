@@ -1,10 +1,10 @@
-"""access.gate: a caller learns of one thing at a time: certificate, key, signature, and what it may call."""
+"""access.gate: a caller learns of one thing at a time: of its certificate, its key, its signature."""
 
 import pytest
 from house import knock
 
 from embedsvc.dev import pki
-from embedsvc.errors import InvalidCertificateError, InvalidSignatureError, PermissionDeniedError
+from embedsvc.errors import InvalidCertificateError, PermissionDeniedError
 from embedsvc.keys import token
 
 A_MINUTE_AGO = -1 / 1440
@@ -43,7 +43,3 @@ async def test_whose_a_certificate_is_comes_before_its_key(refused, certificate)
 async def test_a_key_comes_before_a_signature(refused, certificate, key, reason):
     part = {"x-embedsvc-signer": "search"}
     await refused(knock(certificate("search"), key or token.generate(), metadata=part), reason)
-
-
-async def test_a_signature_comes_before_what_may_be_called(refused, certificate):
-    await refused(knock(certificate("batch")), "no_signature", InvalidSignatureError)

@@ -122,3 +122,17 @@ async def test_while_the_store_is_away_a_new_limit_does_not_wait(limited, sick):
     bucket = limited.bucket(TOKENS)
     await asyncio.wait_for(limited.prepare([bucket], time.monotonic()), module.FIRST_SECONDS / 2)
     assert limited.take([bucket], 1) is None
+
+
+async def test_a_lease_that_comes_late_counts_and_meanwhile_no_other_is_asked_for(limited, sick, monkeypatch):
+    monkeypatch.setattr(module, "LEASE_SECONDS", 0.001)
+    bucket = limited.bucket(REQUESTS)
+    await limited.prepare([bucket], time.monotonic())
+    for _ in range(7):
+        assert limited.take([bucket], 1) is None
+    assert len(sick.calls) == 1
+    sick.well.set()
+    while limited._presence.away:  # noqa: ASYNC110 - it sets no event
+        await asyncio.sleep(0)
+    # Ten were leased, and seven of them are gone.
+    assert bucket.remaining(time.monotonic()) == 93

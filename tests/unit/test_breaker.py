@@ -1,0 +1,127 @@
+"""breaker: what has failed again and again is left alone, for a while that grows, and then tried once."""
+
+import random
+
+import pytest
+
+from embedsvc import breaker as module
+from embedsvc.breaker import FAILURES, FIRST_PAUSE, LONGEST_PAUSE, Breaker
+
+MOST_LUCK, LEAST_LUCK = 1.25, 0.75
+
+
+class Clock:
+    def __init__(self):
+        self.now = 1000.0
+
+    def monotonic(self):
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    made = Clock()
+    monkeypatch.setattr(module, "time", made)
+    return made
+
+
+@pytest.fixture
+def breaker(clock):
+    return Breaker()
+
+
+def open_it(breaker):
+    for _ in range(FAILURES):
+        assert breaker.allows()
+        breaker.failed()
+
+
+def pause_of(breaker, clock):
+    """How long it is open for, to a hundredth of a second."""
+    began = clock.now
+    while not breaker.allows():
+        clock.now += 0.01
+    return clock.now - began
+
+
+def test_closed_it_lets_every_call_through(breaker):
+    assert all(breaker.allows() for _ in range(100))
+
+
+def test_a_few_failures_do_not_open_it(breaker):
+    for _ in range(FAILURES - 1):
+        breaker.failed()
+    assert all(breaker.allows() for _ in range(100))
+
+
+def test_a_success_between_failures_counts_from_anew(breaker):
+    for _ in range(10):
+        breaker.failed()
+        breaker.failed()
+        breaker.succeeded()
+    assert breaker.allows()
+
+
+def test_failures_in_a_row_open_it_and_nothing_goes_through(breaker, clock):
+    open_it(breaker)
+    assert not any(breaker.allows() for _ in range(100))
+    clock.now += FIRST_PAUSE * LEAST_LUCK - 0.01
+    assert not breaker.allows()
+
+
+def test_after_a_pause_one_call_goes_through_and_others_wait_for_what_becomes_of_it(breaker, clock):
+    open_it(breaker)
+    clock.now += FIRST_PAUSE * MOST_LUCK
+    assert [breaker.allows() for _ in range(5)] == [True, False, False, False, False]
+    breaker.succeeded()
+    assert all(breaker.allows() for _ in range(5))
+
+
+def test_every_further_failure_doubles_the_pause_up_to_a_bound(breaker, clock, monkeypatch):
+    monkeypatch.setattr(random, "uniform", lambda _low, _high: 1.0)
+    open_it(breaker)
+    pauses = []
+    for _ in range(9):
+        pauses.append(round(pause_of(breaker, clock), 1))
+        breaker.failed()
+    assert pauses == [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, LONGEST_PAUSE, LONGEST_PAUSE, LONGEST_PAUSE]
+
+
+def test_calls_that_fail_together_count_as_one_outage(breaker, clock):
+    for _ in range(64):
+        assert breaker.allows()
+    for _ in range(64):
+        breaker.failed()
+    assert pause_of(breaker, clock) <= FIRST_PAUSE * MOST_LUCK + 0.01
+
+
+def test_a_trial_that_nobody_waited_for_makes_room_for_another(breaker, clock):
+    open_it(breaker)
+    clock.now += FIRST_PAUSE * MOST_LUCK
+    assert breaker.allows()
+    breaker.abandoned()
+    assert breaker.allows()
+
+
+def test_an_abandoned_call_says_nothing_of_the_other_side(breaker):
+    for _ in range(100):
+        assert breaker.allows()
+        breaker.abandoned()
+    assert breaker.allows()
+
+
+def test_a_late_answer_of_a_call_from_before_closes_it(breaker):
+    open_it(breaker)
+    breaker.succeeded()
+    assert all(breaker.allows() for _ in range(5))
+
+
+def test_servers_do_not_come_back_at_the_same_moment(clock):
+    pauses = set()
+    for _ in range(20):
+        breaker = Breaker()
+        open_it(breaker)
+        pauses.add(round(pause_of(breaker, clock), 2))
+    assert len(pauses) > 5
+    assert min(pauses) >= FIRST_PAUSE * LEAST_LUCK - 0.01
+    assert max(pauses) <= FIRST_PAUSE * MOST_LUCK + 0.02
