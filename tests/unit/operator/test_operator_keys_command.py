@@ -56,7 +56,8 @@ def test_a_model_that_is_not_served_is_refused_and_no_key_made(shell):
 
 def test_a_new_key_may_do_what_is_said(shell):
     options = (
-        "--owner=Search --model=all-mpnet-base-v2 --model=all-MiniLM-L6-v2 --call=embed --call=models --injection=flag "
+        "--owner=Search --model=all-mpnet-base-v2 --model=all-MiniLM-L6-v2 --call=embed --call=models "
+        "--injection=flag "
         "--requests-per-minute=600 --tokens-per-minute=100000 --quota-requests=9000 --quota-tokens=1000000 "
         "--quota-seconds=86400 --expires-days=90"
     )
