@@ -10,6 +10,9 @@ import structlog
 
 from embedsvc.config import LogSettings
 
+GRPC = "grpc._cython.cygrpc"
+"""The logger of gRPC's core."""
+
 
 def configure(settings: LogSettings, process: int | None = None) -> None:
     """Set up structlog, and bring the logs of libraries into the same form.
@@ -42,7 +45,13 @@ def configure(settings: LogSettings, process: int | None = None) -> None:
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(formatter)
+    handler.addFilter(_holds_no_metadata)
     logging.basicConfig(handlers=[handler], level=max(level, logging.WARNING), force=True)
+
+
+def _holds_no_metadata(record: logging.LogRecord) -> bool:
+    """Drop what gRPC says of metadata that are not UTF-8: it quotes them, and they may be a key."""
+    return not (record.name == GRPC and str(record.msg).startswith("Invalid encoding"))
 
 
 def _name_process(

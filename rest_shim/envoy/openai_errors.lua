@@ -25,7 +25,13 @@ local function is_internal(name, value)
   return name:match("^grpc") or name:match("%-bin$") or name:match("^x%-envoy%-original")
 end
 
+-- A key that somebody puts into a path is for no log: it works for whoever reads it.
+local function shown(path)
+  return (path:gsub("[?#].*", ""):gsub("emb_[%w_-]+", "emb_..."))
+end
+
 function envoy_on_request(handle)
+  handle:streamInfo():dynamicMetadata():set("embedsvc", "path", shown(handle:headers():get(":path") or ""))
   local internal = {}
   for name, value in pairs(handle:headers()) do
     if is_internal(name, value) then
