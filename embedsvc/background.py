@@ -1,19 +1,23 @@
 """Work that goes on while a context is open."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import structlog
 
 log = structlog.get_logger()
 
+PAUSE_SECONDS = 1.0
+"""Before work that has failed begins anew."""
+
+Work = Callable[[], Awaitable[None]]
+
 
 @asynccontextmanager
-async def running(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
-    """Run something until the context is left. It should not end before; if it does, the log says why."""
-    task = asyncio.create_task(work)
-    task.add_done_callback(_complain)
+async def running(work: Work) -> AsyncIterator[None]:
+    """Do something again and again until the context is left; where it fails, the log says why."""
+    task = asyncio.create_task(_keep(work))
     try:
         yield
     finally:
@@ -21,6 +25,10 @@ async def running(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
         await asyncio.wait([task])
 
 
-def _complain(task: asyncio.Task[None]) -> None:
-    if not task.cancelled():
-        log.error("background work ended", work=repr(task.get_coro()), exc_info=task.exception())
+async def _keep(work: Work) -> None:
+    while True:
+        try:
+            await work()
+        except Exception:
+            log.exception("background work failed; it begins anew", work=repr(work))
+            await asyncio.sleep(PAUSE_SECONDS)

@@ -11,8 +11,8 @@ FAILURES = 3
 """Failures in a row that open it."""
 
 FIRST_PAUSE = 0.5
-LONGEST_PAUSE = 30.0
-"""Seconds; every further failure doubles the pause."""
+LONGEST_PAUSE = 2.0
+"""Seconds; every further failure doubles the pause. A server that stops has time to write what is left."""
 
 
 class Breaker:

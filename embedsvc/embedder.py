@@ -63,7 +63,7 @@ class Embedder:
         if errors and not request.allow_partial:
             raise next(iter(errors.values()))
         texts = [item for item in prepared if isinstance(item, Tokenized)]
-        caller.account.charge(sum(len(text.ids) for text in texts))
+        await caller.account.charge(sum(len(text.ids) for text in texts))
         computed = await model.batcher.submit([text.ids for text in texts], caller)
         vectors = _finish(computed.vectors, dimensions, normalize=_normalizes(request, model))
         return Embeddings(

@@ -56,10 +56,7 @@ class HealthReporter:
     async def watch(self) -> None:
         """Keep it up to date."""
         while True:
-            try:
-                await self.update()
-            except Exception:
-                log.exception("health was not looked at")
+            await self.update()
             await asyncio.sleep(INTERVAL)
 
 
@@ -68,5 +65,5 @@ async def report_health(engine: Engine) -> AsyncIterator[HealthReporter]:
     """Watch the engine while the context is open."""
     reporter = HealthReporter(engine)
     await reporter.update()
-    async with running(reporter.watch()):
+    async with running(reporter.watch):
         yield reporter

@@ -113,12 +113,11 @@ class EmbeddingService:
         """Answer one batch of a stream, whatever becomes of it."""
         number = "" if isinstance(message, EmbedsvcError) else message.id
         try:
-            request = _checked(message)
             own = await account.get().again()
             with tab.batch(own):
                 own.permit("stream")
                 await own.admit()
-                answered = await self._answer(request, replace(caller, account=own))
+                answered = await self._answer(_checked(message), replace(caller, account=own))
             return codec.encode_stream_response(number, answered)
         except EmbedsvcError as error:
             failure = error

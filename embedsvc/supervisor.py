@@ -52,8 +52,8 @@ class Front:
     @property
     def grace(self) -> float:
         """Seconds that it may take to end after SIGTERM."""
-        server = self.settings.server
-        return server.drain_notice_seconds + server.drain_seconds + STOP_SECONDS
+        server, ledger = self.settings.server, self.settings.ledger
+        return server.drain_notice_seconds + server.drain_seconds + ledger.drain_seconds + STOP_SECONDS
 
 
 class FrontEndedError(Exception):

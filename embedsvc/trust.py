@@ -4,12 +4,14 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from embedsvc.access import revocation
 from embedsvc.access.gate import Gate, Policy
 from embedsvc.access.holdings import Holdings
 from embedsvc.background import running
 from embedsvc.config import Settings
+from embedsvc.errors import ConfigurationError
 from embedsvc.keys import finder
 from embedsvc.keys.finder import KeyFinder
 from embedsvc.keys.ring import open_ring
@@ -96,10 +98,14 @@ async def _open_verifier(settings: Settings, secrets: Mapping[str, Secret]) -> A
     if not signers:
         yield Verifier({})
         return
-    settings.auth.nonces.mkdir(mode=0o700, parents=True, exist_ok=True)
-    verifier = Verifier(signers, folder=settings.auth.nonces)
-    verifier.upkeep()
-    async with running(_keep_up(verifier)):
+    folder = settings.auth.nonces
+    verifier = Verifier(signers, folder=folder)
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        verifier.upkeep()
+    except OSError as error:
+        raise ConfigurationError(f"auth.nonces {folder}: {error}") from None
+    async with running(partial(_keep_up, verifier)):
         yield verifier
 
 

@@ -57,7 +57,7 @@ class Account(Protocol):
     def allow(self, model: str, inputs: int) -> None:
         """Write down what is asked for. Raises PermissionDeniedError where a model is not for this caller."""
 
-    def charge(self, tokens: int) -> None:
+    async def charge(self, tokens: int) -> None:
         """Take tokens off its limits. Raises TokensLimitedError where they are too many."""
 
     def note(self, embeddings: "Embeddings") -> None:
@@ -72,7 +72,7 @@ class Unlimited:
     def allow(self, model: str, inputs: int) -> None:
         """See Account."""
 
-    def charge(self, tokens: int) -> None:
+    async def charge(self, tokens: int) -> None:
         """See Account."""
 
     def note(self, embeddings: "Embeddings") -> None:

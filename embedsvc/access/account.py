@@ -68,11 +68,8 @@ class Account:
         Raises:
             RateLimitedError: There is none left.
         """
-        buckets = self.principal.requests
-        fresh = [bucket for bucket in (*buckets, *self.principal.tokens) if not bucket.known]
-        if fresh:
-            await self._limiter.prepare(fresh, self._since)
-        if short := self._limiter.take(buckets, 1):
+        self._limiter.expect(self.principal.tokens)  # their answer comes while texts are read
+        if short := await self._limiter.take(self.principal.requests, 1, self._since):
             raise _refusal(RateLimitedError, short, 1)
 
     def allow(self, model: str, inputs: int) -> None:
@@ -82,9 +79,9 @@ class Account:
         if models is not None and model not in models:
             raise PermissionDeniedError(f"{self.principal.name} may not use the model {model}", param="model")
 
-    def charge(self, tokens: int) -> None:
+    async def charge(self, tokens: int) -> None:
         """See types.Account."""
-        if short := self._limiter.take(self.principal.tokens, tokens):
+        if short := await self._limiter.take(self.principal.tokens, tokens, self._since):
             raise _refusal(TokensLimitedError, short, tokens)
 
     def note(self, embeddings: Embeddings) -> None:

@@ -101,6 +101,8 @@ class AuthSettings(Section):
         names = [identity.name for identity in self.identities]
         if len(set(names)) < len(names):
             raise ValueError("identities must have different names")
+        if any("*" in identity.match for identity in self.identities[:-1]):
+            raise ValueError('an identity that matches "*" must be the last: none after it would ever count')
         return self
 
 

@@ -36,7 +36,7 @@ UNKNOWN_SECONDS = 10.0
 """How long a key that is not there is not looked up again."""
 
 MOST_UNKNOWN = 10_000
-MOST_LOOKUPS = 64
+MOST_LOOKUPS = 8
 """Look-ups under way; who tries more keys at once is told to come back."""
 
 
@@ -165,7 +165,7 @@ async def open_ring(store: KeyStore, metrics: Metrics) -> AsyncIterator[KeyRing]
     """Keep keys up to date while the context is open."""
     ring = KeyRing(store, metrics)
     try:
-        async with running(ring.run()):
+        async with running(ring.run):
             yield ring
     finally:
         await ring.close()

@@ -55,7 +55,7 @@ async def open_ledger(
     failures = Outbox("failures", store.log_failures, Bounds(MOST_FAILURES), metrics.outbox("failures"))
     ledger = Ledger(requests, failures, metrics)
     try:
-        async with running(requests.run()), running(failures.run()), running(ledger.run()):
+        async with running(requests.run), running(failures.run), running(ledger.run):
             yield ledger
     finally:
         ledger.tell()

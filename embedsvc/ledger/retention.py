@@ -5,6 +5,7 @@ import datetime as dt
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 import structlog
 
@@ -33,7 +34,7 @@ async def purge(store: LedgerStore, settings: LedgerSettings) -> int:
 @asynccontextmanager
 async def purging(store: LedgerStore, settings: LedgerSettings) -> AsyncIterator[None]:
     """Forget every hour while the context is open."""
-    async with running(_run(store, settings)):
+    async with running(partial(_run, store, settings)):
         yield
 
 

@@ -65,7 +65,7 @@ class SharedNonces:
         Raises:
             OSError: The folder cannot be used.
         """
-        for path in self._folder.glob(f"*{SUFFIX}"):
+        for path in self._folder.glob(f"[0-9]*{SUFFIX}"):
             span = int(path.name.removesuffix(SUFFIX))
             if span < oldest // SPAN_SECONDS:
                 path.unlink(missing_ok=True)
@@ -78,6 +78,7 @@ class SharedNonces:
     def _learn(self, log: int, span: int, oldest: int, end: int | None = None) -> None:
         start = self._read[span]
         end = os.fstat(log).st_size if end is None else end
+        end -= (end - start) % RECORD.size  # of a record that was cut short nobody knows what it was
         for record in RECORD.iter_unpack(os.pread(log, end - start, start)):
             self._nonces.add(Use(*record), oldest)
         self._read[span] = end

@@ -32,6 +32,10 @@ end
 
 function envoy_on_request(handle)
   handle:streamInfo():dynamicMetadata():set("embedsvc", "path", shown(handle:headers():get(":path") or ""))
+  local id = handle:headers():get("x-request-id")
+  if id ~= nil and id:find("emb_", 1, true) then
+    handle:headers():replace("x-request-id", (id:gsub("emb_[%w_-]+", "emb_...")))
+  end
   local internal = {}
   for name, value in pairs(handle:headers()) do
     if is_internal(name, value) then

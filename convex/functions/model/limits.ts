@@ -48,7 +48,7 @@ export async function lease(ctx: MutationCtx, want: Want): Promise<Grant> {
 function windowOf(want: Want, now: number): Window {
   if (want.name === DEPLOYMENT) {
     const config = { ...definitions[DEPLOYMENT], start: now };
-    return { name: DEPLOYMENT, config, limit: config.rate };
+    return { name: DEPLOYMENT, config, limit: Math.min(want.limit, config.rate) };
   }
   return {
     name: CALLERS,

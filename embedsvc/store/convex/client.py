@@ -16,7 +16,7 @@ from embedsvc.store.protocols import StoreAwayError, StoreError, StoreRefusedErr
 
 CALL_SECONDS = 5.0
 CONNECT_SECONDS = 1.0
-CONNECTIONS = 16
+CONNECTIONS = 8
 
 MOST_BYTES = 4 * 2**20
 """Of an answer: one of 500 keys has a tenth of it, and reading more would hold the event loop up."""
@@ -82,6 +82,9 @@ class ConvexClient:
         except StoreAwayError:
             self._breaker.failed()
             raise
+        except Exception as error:
+            self._breaker.failed()
+            raise StoreAwayError(f"Convex cannot be called: {error!r}") from error
         except BaseException:
             self._breaker.abandoned()
             raise

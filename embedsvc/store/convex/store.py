@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 from embedsvc.store.convex.client import ConvexClient, Json, open_client
 from embedsvc.store.convex.wire import decode, encode, milliseconds, understood
@@ -13,16 +14,27 @@ PAGE = 500
 MOST_FAILURES = 1000
 
 
+@dataclass(frozen=True, slots=True)
+class Clients:
+    """A client for each purpose: what goes wrong with one, or floods it, is not the others'."""
+
+    keys: ConvexClient
+    limits: ConvexClient
+    ledger: ConvexClient
+
+
 class ConvexStore:
     """See `protocols.Store`. Open it with `open_convex`."""
 
-    def __init__(self, client: ConvexClient, name: str) -> None:
+    def __init__(self, clients: Clients, name: str) -> None:
         self.name = name
-        self._client = client
+        self._keys = clients.keys
+        self._limits = clients.limits
+        self._ledger = clients.ledger
 
     async def check(self) -> None:
         """See Store."""
-        await self._client.version()
+        await self._keys.version()
 
     @understood()
     async def find_keys(self, digests: Sequence[str]) -> Mapping[str, KeyRecord]:
@@ -30,19 +42,19 @@ class ConvexStore:
         found: dict[str, KeyRecord] = {}
         for start in range(0, len(digests), PAGE):
             some = list(digests[start : start + PAGE])
-            documents = await self._client.query("embeddings:lookupKeys", {"keyHashes": some})
+            documents = await self._keys.query("embeddings:lookupKeys", {"keyHashes": some})
             found.update((key.digest, key) for key in (decode(KeyRecord, each) for each in documents))
         return found
 
     @understood()
     async def list_keys(self) -> Sequence[KeyRecord]:
         """See KeyStore."""
-        documents = self._pages("embeddings:listKeys", {}, "keys")
+        documents = self._pages(self._keys, "embeddings:listKeys", {}, "keys")
         return [decode(KeyRecord, document) async for document in documents]
 
     async def create_key(self, key: KeyRecord) -> None:
         """See KeyStore."""
-        await self._client.mutate("embeddings:createKey", {"key": encode(key)})
+        await self._keys.mutate("embeddings:createKey", {"key": encode(key)})
 
     async def rotate_key(self, digest: str, successor: KeyRecord, expires_at: float) -> None:
         """See KeyStore."""
@@ -51,61 +63,64 @@ class ConvexStore:
             "successor": encode(successor),
             "expiresAt": milliseconds(expires_at),
         }
-        await self._client.mutate("embeddings:rotateKey", arguments)
+        await self._keys.mutate("embeddings:rotateKey", arguments)
 
     async def revoke_key(self, digest: str, at: float) -> None:
         """See KeyStore."""
-        await self._client.mutate("embeddings:revokeKey", {"keyHash": digest, "at": milliseconds(at)})
+        await self._keys.mutate("embeddings:revokeKey", {"keyHash": digest, "at": milliseconds(at)})
 
     async def touch_keys(self, used: Mapping[str, float]) -> None:
         """See KeyStore."""
         uses = [{"keyHash": digest, "at": milliseconds(at)} for digest, at in used.items()]
         for start in range(0, len(uses), PAGE):
-            await self._client.mutate("embeddings:touchKeys", {"used": uses[start : start + PAGE]})
+            await self._keys.mutate("embeddings:touchKeys", {"used": uses[start : start + PAGE]})
 
     @understood()
     async def lease(self, wants: Sequence[Want]) -> Sequence[Grant]:
         """See LimitStore."""
         arguments = {"wants": [encode(want) for want in wants]}
-        grants = await self._client.mutate("embeddings:checkRateLimit", arguments)
+        grants = await self._limits.mutate("embeddings:checkRateLimit", arguments)
         return [decode(Grant, grant) for _want, grant in zip(wants, grants, strict=True)]
 
     async def log_requests(self, batch_id: str, rows: Sequence[RequestRow]) -> None:
         """See LedgerStore."""
         arguments = {"batchId": batch_id, "requests": [encode(row) for row in rows]}
-        await self._client.mutate("embeddings:logRequest", arguments)
+        await self._ledger.mutate("embeddings:logRequest", arguments)
 
     async def log_failures(self, batch_id: str, rows: Sequence[FailureRow]) -> None:
         """See LedgerStore."""
         arguments = {"batchId": batch_id, "failures": [encode(row) for row in rows]}
-        await self._client.mutate("embeddings:logAuthFailure", arguments)
+        await self._ledger.mutate("embeddings:logAuthFailure", arguments)
 
     @understood()
     async def usage(self, first_day: str, last_day: str) -> Sequence[UsageRow]:
         """See LedgerStore."""
         span = {"firstDay": first_day, "lastDay": last_day}
         return [
-            decode(UsageRow, document) async for document in self._pages("embeddings:usage", span, "rows")
+            decode(UsageRow, document)
+            async for document in self._pages(self._ledger, "embeddings:usage", span, "rows")
         ]
 
     @understood()
     async def failures(self, since: float) -> Sequence[FailureRow]:
         """See LedgerStore."""
         arguments = {"since": milliseconds(since), "limit": MOST_FAILURES}
-        documents = await self._client.query("embeddings:failures", arguments)
+        documents = await self._ledger.query("embeddings:failures", arguments)
         return [decode(FailureRow, document) for document in documents]
 
     @understood()
     async def purge(self, before: float, usage_before_day: str, limit: int) -> int:
         """See LedgerStore."""
         arguments = {"before": milliseconds(before), "usageBeforeDay": usage_before_day, "limit": limit}
-        return int(await self._client.mutate("embeddings:purge", arguments))
+        return int(await self._ledger.mutate("embeddings:purge", arguments))
 
-    async def _pages(self, path: str, arguments: Mapping[str, Json], part: str) -> AsyncIterator[Json]:
+    async def _pages(
+        self, client: ConvexClient, path: str, arguments: Mapping[str, Json], part: str
+    ) -> AsyncIterator[Json]:
         """Everything that a query has, page after page."""
         cursor = None
         while True:
-            page = await self._client.query(path, {**arguments, "cursor": cursor, "limit": PAGE})
+            page = await client.query(path, {**arguments, "cursor": cursor, "limit": PAGE})
             for document in page[part]:
                 yield document
             cursor = page["cursor"]
@@ -116,5 +131,9 @@ class ConvexStore:
 @asynccontextmanager
 async def open_convex(url: str, admin_key: Callable[[], str]) -> AsyncIterator[ConvexStore]:
     """Use a deployment while the context is open. It need not answer yet."""
-    async with open_client(url, admin_key) as client:
-        yield ConvexStore(client, f"Convex at {url}")
+    async with (
+        open_client(url, admin_key) as keys,
+        open_client(url, admin_key) as limits,
+        open_client(url, admin_key) as ledger,
+    ):
+        yield ConvexStore(Clients(keys, limits, ledger), f"Convex at {url}")

@@ -109,11 +109,14 @@ async def open_sqlite(path: Path) -> AsyncIterator[SQLiteStore]:
         reraise=True,
     )
     try:
-        await asyncio.to_thread(retrying, _prepare, path)
+        where = await asyncio.to_thread(retrying, _prepare, path)
     except (OSError, sqlite3.Error) as error:
         raise ConfigurationError(f"store.path {path}: {error}") from None
-    with closing(_Lane(path, "BEGIN")) as reading, closing(_Lane(path, "BEGIN IMMEDIATE")) as writing:
-        yield SQLiteStore(reading, writing, f"the file {path}")
+    reading, writing = _Lane(path, "BEGIN"), _Lane(path, "BEGIN IMMEDIATE")
+    try:
+        yield SQLiteStore(reading, writing, f"the file {where}")
+    finally:
+        await asyncio.gather(reading.close(), writing.close())
 
 
 class _Lane:
@@ -149,10 +152,11 @@ class _Lane:
             self._db, self._file = _connect(self._path), file
         return self._db
 
-    def close(self) -> None:
-        """Finish what was begun, then leave."""
-        self._thread.submit(self._disconnect)
-        self._thread.shutdown()
+    async def close(self) -> None:
+        """Finish what was begun, as long as that may take, then leave."""
+        leaving = asyncio.wrap_future(self._thread.submit(self._disconnect))
+        await asyncio.wait([leaving], timeout=BUSY_SECONDS)
+        self._thread.shutdown(wait=False, cancel_futures=True)
 
     def _disconnect(self) -> None:
         if self._db is not None:
@@ -173,17 +177,25 @@ def _is_busy(error: BaseException) -> bool:
     return code & 0xFF == sqlite3.SQLITE_BUSY
 
 
-def _prepare(path: Path) -> None:
+def _prepare(path: Path) -> Path:
+    """Make a file where there is none; return where it is."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     path.touch(mode=0o600)
     with closing(_connect(path)) as db:
+        if _version(db) == VERSION:
+            return path.absolute()  # nothing to write: another process may be at it for long
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("BEGIN IMMEDIATE")
-        (version,) = db.execute("PRAGMA user_version").fetchone()
-        if version > VERSION:
-            raise sqlite3.DatabaseError(f"is of a later release (schema {version}, known is {VERSION})")
-        if version == 0:
+        if _version(db) == 0:
             for statement in (files(__package__) / "schema.sql").read_text().split(";\n"):
                 db.execute(statement)
             db.execute(f"PRAGMA user_version = {VERSION}")
         db.execute("COMMIT")
+    return path.absolute()
+
+
+def _version(db: sqlite3.Connection) -> int:
+    version: int = db.execute("PRAGMA user_version").fetchone()[0]
+    if version > VERSION:
+        raise sqlite3.DatabaseError(f"is of a later release (schema {version}, known is {VERSION})")
+    return version

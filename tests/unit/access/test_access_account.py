@@ -48,9 +48,9 @@ async def test_requests_pass_until_the_limit_and_then_are_told_when_to_come_back
 async def test_tokens_pass_until_the_limit_and_then_are_told_how_many_were_asked_for(account):
     own = await account(tokens_per_minute=10)
     await own.admit()
-    own.charge(6)
+    await own.charge(6)
     with pytest.raises(TokensLimitedError, match=r"10 tokens in 60s: this request has 5; try again") as told:
-        own.charge(5)
+        await own.charge(5)
     assert 0 < told.value.retry_after <= 60
 
 
@@ -58,7 +58,7 @@ async def test_a_request_that_is_larger_than_the_limit_is_told_that_it_can_never
     own = await account(tokens_per_minute=10)
     await own.admit()
     with pytest.raises(TokensLimitedError, match=r"this request has 11; it can never pass$") as told:
-        own.charge(11)
+        await own.charge(11)
     assert told.value.retry_after is None
 
 
@@ -90,7 +90,7 @@ async def test_without_limits_nothing_is_refused_and_nothing_said(account):
     own = await account()
     assert not own.limited
     await own.admit()
-    own.charge(10**9)
+    await own.charge(10**9)
     assert own.headers() == []
 
 
@@ -98,7 +98,7 @@ async def test_an_answer_says_of_both_kinds_what_is_left(account):
     own = await account(requests_per_minute=10, tokens_per_minute=1000)
     assert own.limited
     await own.admit()
-    own.charge(40)
+    await own.charge(40)
     headers = dict(own.headers())
     resets = [headers.pop(f"x-ratelimit-reset-{kind}") for kind in ("requests", "tokens")]
     assert all(re.fullmatch(r"[0-9.]+s|1m0s", reset) for reset in resets)
@@ -115,14 +115,15 @@ async def test_the_very_first_use_waits_no_longer_than_is_left_since_the_call_ca
 ):
     asked = []
 
-    async def prepare(buckets, since):
-        asked.append((tuple(buckets), since))
+    async def take(buckets, units, since):
+        asked.append((tuple(buckets), units, since))
 
-    monkeypatch.setattr(house.limiter, "prepare", prepare)
+    monkeypatch.setattr(house.limiter, "take", take)
     own = await account(requests_per_minute=5, tokens_per_minute=50)
     late = Account(own._guest, house.gate, house.limiter, since=1.5)
     await late.admit()
-    assert asked == [((*own.principal.requests, *own.principal.tokens), 1.5)]
+    await late.charge(7)
+    assert asked == [(own.principal.requests, 1, 1.5), (own.principal.tokens, 7, 1.5)]
 
 
 async def test_a_model_that_is_not_the_caller_s_is_forbidden_by_name(house, certificate):

@@ -72,7 +72,7 @@ async def until(reached):
 async def test_rows_go_in_batches_and_in_order(outbox, store, metrics):
     for row in range(450):
         outbox.put(row)
-    async with running(outbox.run()):
+    async with running(outbox.run):
         await until(lambda: len(store.rows) == 450)
     assert store.rows == list(range(450))
     assert [len(rows) for rows in store.batches.values()] == [200, 200, 50]
@@ -80,7 +80,7 @@ async def test_rows_go_in_batches_and_in_order(outbox, store, metrics):
 
 
 async def test_a_row_alone_goes_after_a_moment(outbox, store):
-    async with running(outbox.run()):
+    async with running(outbox.run):
         outbox.put("alone")
         await until(lambda: store.rows == ["alone"])
 
@@ -89,7 +89,7 @@ async def test_a_batch_that_fails_is_sent_again_under_the_same_id(outbox, store,
     store.errors = [StoreAwayError("no")] * 3
     outbox.put(1)
     with capture_logs() as logs:
-        async with running(outbox.run()):
+        async with running(outbox.run):
             await until(lambda: store.rows == [1])
     assert len(store.sent) == 4
     assert len(set(store.sent)) == 1
@@ -100,7 +100,7 @@ async def test_a_batch_that_fails_is_sent_again_under_the_same_id(outbox, store,
 async def test_a_batch_that_was_kept_though_the_answer_was_lost_is_there_once(outbox, store):
     store.kept_then = [StoreAwayError("the connection broke")]
     outbox.put(1)
-    async with running(outbox.run()):
+    async with running(outbox.run):
         await until(lambda: len(store.sent) == 2)
     assert store.rows == [1]
 
@@ -109,7 +109,7 @@ async def test_a_store_that_hangs_is_given_up_and_asked_again(outbox, store, mon
     monkeypatch.setattr(module, "SEND_SECONDS", 0.001)
     store.well.clear()
     outbox.put(1)
-    async with running(outbox.run()):
+    async with running(outbox.run):
         await until(lambda: len(store.sent) >= 2)
         store.well.set()
         await until(lambda: store.rows == [1])
@@ -120,7 +120,7 @@ async def test_a_batch_that_the_store_refuses_is_dropped_and_told_of_and_the_nex
 ):
     store.errors = [StoreRefusedError("malformed")]
     with capture_logs() as logs:
-        async with running(outbox.run()):
+        async with running(outbox.run):
             outbox.put(1)
             await until(lambda: count(metrics.dropped) == 1)
             outbox.put(2)
@@ -139,7 +139,7 @@ async def test_what_does_not_fit_drops_the_oldest_and_is_counted(outbox, store, 
 async def test_draining_sends_all_that_is_left_the_batch_under_way_first_and_once(outbox, store):
     store.well.clear()
     outbox.put(1)
-    async with running(outbox.run()):
+    async with running(outbox.run):
         await until(lambda: len(store.sent) == 1)
         outbox.put(2)
     store.well.set()

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embedsvc.limits.bucket import CREDIT, LATE_SECONDS, Bucket, Limit
+from embedsvc.limits.bucket import LATE_SECONDS, Bucket, Limit
 from embedsvc.store.records import Grant
 
 MINUTE = 60.0
@@ -33,7 +33,7 @@ def filled(units=600, remaining=None, now=0.0):
     bucket = fresh(units)
     block = bucket.limit.block
     assert bucket.want(now).units == block
-    bucket.asked(now)
+    bucket.wanted(now)
     bucket.granted(Grant(block, units - block if remaining is None else remaining, MINUTE), now)
     return bucket
 
@@ -47,20 +47,20 @@ def test_what_was_leased_is_spent_without_asking():
 def test_another_block_is_asked_for_before_the_last_is_gone():
     bucket = filled()
     spend(bucket, 1, 1.0, 29)
-    assert bucket.want(1.0) is None
+    assert not bucket.needs_lease(1.0)
     spend(bucket, 1, 1.0)
     assert bucket.want(1.0).units == 30
 
 
 def test_one_lease_is_on_its_way_at_a_time():
     bucket = fresh()
-    bucket.asked(0.0)
-    assert bucket.want(0.0) is None
+    bucket.wanted(0.0)
+    assert not bucket.needs_lease(0.0)
 
 
 def test_while_a_lease_is_on_its_way_a_block_may_be_owed_and_no_more():
     bucket = filled(remaining=60)
-    bucket.asked(1.0)
+    bucket.wanted(1.0)
     assert spend(bucket, 1, 1.0, 200) == 60 + 60
     bucket.granted(Grant(60, 0, 59.0), 1.1)
     assert spend(bucket, 1, 1.2, 10) == 0
@@ -68,20 +68,20 @@ def test_while_a_lease_is_on_its_way_a_block_may_be_owed_and_no_more():
 
 def test_what_is_owed_is_paid_by_the_next_lease():
     bucket = filled(remaining=540)
-    bucket.asked(1.0)
+    bucket.wanted(1.0)
     spend(bucket, 1, 1.0, 80)
     bucket.failed(1.1)
-    assert bucket.want(1.1).units == 60 + 20
+    assert bucket.want(1.0).units == 60 + 20
 
 
 def test_a_window_that_is_used_up_refuses_until_it_ends_and_asks_no_more():
     bucket = filled(remaining=0)
     assert spend(bucket, 1, 1.0, 100) == 60
-    assert bucket.want(1.0) is None
+    assert not bucket.needs_lease(1.0)
     assert bucket.resets_in(1.0) == 59.0
     assert spend(bucket, 1, 59.9) == 0
     assert spend(bucket, 1, 60.0) == 1
-    assert bucket.want(60.0).units == 61
+    assert bucket.want(1.0).units == 61
 
 
 def test_leased_units_do_not_outlive_their_window():
@@ -89,17 +89,41 @@ def test_leased_units_do_not_outlive_their_window():
     assert bucket.want(61.0).units == 60
 
 
-def test_a_small_limit_is_met_by_a_burst_before_the_store_has_answered_again():
-    bucket = filled(units=5)
-    bucket.asked(1.0)
-    assert spend(bucket, 1, 1.0, 10) == 1 + 2
-
-
-def test_a_request_larger_than_a_block_passes_where_there_was_enough_for_it():
+def test_a_request_larger_than_a_block_waits_for_a_lease_of_its_size():
     bucket = filled(units=1000)
-    assert spend(bucket, 700, 1.0) == 1
-    assert bucket.want(1.0).units == 100 + 600
     assert spend(bucket, 700, 1.0) == 0
+    assert bucket.needs_lease(1.0)
+    bucket.wanted(1.0)
+    assert bucket.may_come(700, 1.0)
+    assert bucket.want(1.0).units == 600
+    bucket.granted(Grant(600, 300, 59.0), 1.1)
+    assert spend(bucket, 700, 1.1) == 1
+
+
+def test_nothing_comes_that_is_not_on_its_way_or_not_there():
+    bucket = filled(units=1000)
+    assert not bucket.may_come(700, 1.0)
+    bucket.wanted(1.0)
+    assert not bucket.may_come(1001, 1.0)
+    assert not bucket.may_come(700, 1.1 + LATE_SECONDS)
+
+
+def test_the_stores_word_on_when_a_window_ends_counts():
+    bucket = Bucket(Limit("x", 1000, 3600.0))
+    bucket.failed(0.0)
+    assert bucket.resets_in(0.0) == 3600.0
+    bucket.granted(Grant(0, 0, 5.0), 1.0)
+    assert bucket.resets_in(1.0) == 5.0
+    assert spend(bucket, 1, 6.1) == 1
+
+
+def test_what_was_owed_in_a_window_is_not_paid_in_the_next():
+    bucket = filled()
+    bucket.failed(50.0)
+    spend(bucket, 100, 50.0)
+    bucket.wanted(59.9)
+    bucket.granted(Grant(100, 500, 60.0), 59.95)
+    assert spend(bucket, 1, 59.95, 1000) == 160
 
 
 def test_a_request_larger_than_the_limit_never_passes():
@@ -111,7 +135,7 @@ def test_a_request_larger_than_the_limit_never_passes():
 
 def test_while_the_store_is_away_a_server_holds_the_limit_by_itself():
     bucket = fresh(units=100)
-    bucket.asked(0.0)
+    bucket.wanted(0.0)
     bucket.failed(1.0)
     assert spend(bucket, 1, 1.0, 200) == 100
     assert bucket.remaining(1.0) == 0
@@ -121,7 +145,7 @@ def test_while_the_store_is_away_a_server_holds_the_limit_by_itself():
 
 def test_a_lease_that_is_late_counts_as_a_store_that_is_away():
     bucket = filled(units=100)
-    bucket.asked(1.0)
+    bucket.wanted(1.0)
     assert spend(bucket, 1, 1.0, 200) == 10 + 10
     assert spend(bucket, 1, 1.1 + LATE_SECONDS, 200) == 80
 
@@ -130,8 +154,8 @@ def test_what_passed_while_the_store_was_away_is_owed_to_it():
     bucket = fresh(units=100)
     bucket.failed(0.0)
     assert bucket.take(30, 1.0)
-    assert bucket.want(2.0).units == 10 + 30
-    bucket.asked(2.0)
+    assert bucket.want(1.0).units == 10 + 30
+    bucket.wanted(2.0)
     bucket.granted(Grant(40, 20, 50.0), 2.1)
     assert bucket.remaining(2.1) == 30
 
@@ -176,9 +200,10 @@ class World:
                 continue
             bucket = buckets[about]
             passed += spend(bucket, 1, now)
-            if want := bucket.want(now):
-                bucket.asked(now)
-                heapq.heappush(events, (now + next(delays), next(numbers), "answer", (about, want.units)))
+            if bucket.needs_lease(now):
+                bucket.wanted(now)
+                answer = (about, bucket.want(now).units)
+                heapq.heappush(events, (now + next(delays), next(numbers), "answer", answer))
         return passed
 
 
@@ -191,8 +216,7 @@ class World:
 def test_servers_together_hold_a_limit_within_a_block_each(units, servers, delays, requests):
     asked = [(at, server % servers) for at, server in requests]
     passed = World(units, servers, delays).run(asked)
-    slack = max(Limit("x", units, MINUTE).block, min(CREDIT, units // 2))
-    assert passed <= units + servers * slack
+    assert passed <= units + servers * Limit("x", units, MINUTE).block
 
 
 @given(units=st.integers(1, 300), gap=st.floats(0.01, 0.05))

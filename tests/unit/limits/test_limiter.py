@@ -50,6 +50,21 @@ async def limited(sick, metrics):
         yield opened
 
 
+async def take(limiter, *buckets, units=1):
+    return await limiter.take(buckets, units, time.monotonic())
+
+
+async def test_a_burst_waits_a_moment_for_what_is_on_its_way_and_all_of_it_passes(limited, sick):
+    sick.well.set()
+    bucket = limited.bucket(Limit("key:b:requests", 10, 60.0))
+    assert (await asyncio.gather(*(take(limited, bucket) for _ in range(8)))).count(None) == 8
+
+
+async def test_a_request_larger_than_a_block_waits_for_a_lease_of_its_size(limited, sick):
+    sick.well.set()
+    assert await take(limited, limited.bucket(TOKENS), units=700) is None
+
+
 def count(metric):
     return metric._value.get()
 
@@ -57,12 +72,8 @@ def count(metric):
 async def test_a_limit_is_held_with_a_real_store(tmp_path, metrics):
     async with open_sqlite(tmp_path / "x.db") as store, open_limiter(store, metrics) as limiter:
         bucket = limiter.bucket(REQUESTS)
-        await limiter.prepare([bucket], time.monotonic())
-        passed = 0
-        for _ in range(300):
-            passed += limiter.take([bucket], 1) is None
-            await store.check()  # time for a lease to come back
-        assert 100 <= passed <= 110
+        taken = await asyncio.gather(*(take(limiter, bucket) for _ in range(300)))
+        assert 100 <= taken.count(None) <= 110
 
 
 async def test_the_same_limit_is_the_same_bucket_until_it_changes(limited):
@@ -73,24 +84,22 @@ async def test_the_same_limit_is_the_same_bucket_until_it_changes(limited):
 async def test_of_several_limits_all_are_charged_or_none(limited, sick):
     sick.well.set()
     buckets = [limited.bucket(REQUESTS), limited.bucket(TOKENS)]
-    await limited.prepare(buckets, time.monotonic())
-    assert limited.take(buckets, 200) is buckets[0]
+    assert await take(limited, *buckets, units=200) is buckets[0]
     assert [bucket.remaining(time.monotonic()) for bucket in buckets] == [100, 1000]
 
 
 async def test_wants_of_many_limits_go_in_one_call(limited, sick):
     sick.well.set()
     buckets = [limited.bucket(Limit(f"key:{at}:requests", 10, 60.0)) for at in range(50)]
-    await limited.prepare(buckets, time.monotonic())
+    await take(limited, *buckets)
     assert [len(call) for call in sick.calls] == [50]
 
 
 async def test_the_very_first_use_waits_a_moment_for_a_store_that_hangs_and_passes(limited, metrics):
     bucket = limited.bucket(REQUESTS)
     started = time.monotonic()
-    await limited.prepare([bucket], time.monotonic())
+    assert await take(limited, bucket) is None
     assert time.monotonic() - started >= module.FIRST_SECONDS
-    assert limited.take([bucket], 1) is None
     assert count(metrics.late) == 1
 
 
@@ -99,14 +108,13 @@ async def test_a_store_that_fails_is_told_of_once_and_counted(limited, sick, met
     sick.error = StoreAwayError("no")
     bucket = limited.bucket(Limit("key:a:requests", 1_000_000_000, 60.0))
     with capture_logs() as logs:
-        await limited.prepare([bucket], time.monotonic())
         while len(sick.calls) < 3:
-            assert limited.take([bucket], 1) is None
+            assert await take(limited, bucket) is None
             await asyncio.sleep(0)
         sick.error = None
         sick.well.set()
         while limited._presence.away:
-            limited.take([bucket], 1)
+            await take(limited, bucket)
             await asyncio.sleep(0)
     assert [line["event"] for line in logs] == [
         "limits are not shared; each server holds them by itself",
@@ -118,18 +126,16 @@ async def test_a_store_that_fails_is_told_of_once_and_counted(limited, sick, met
 
 async def test_while_the_store_is_away_a_new_limit_does_not_wait(limited, sick):
     sick.error = StoreAwayError("no")
-    await limited.prepare([limited.bucket(REQUESTS)], time.monotonic())
-    bucket = limited.bucket(TOKENS)
-    await asyncio.wait_for(limited.prepare([bucket], time.monotonic()), module.FIRST_SECONDS / 2)
-    assert limited.take([bucket], 1) is None
+    await take(limited, limited.bucket(REQUESTS))
+    async with asyncio.timeout(module.FIRST_SECONDS / 2):
+        assert await take(limited, limited.bucket(TOKENS)) is None
 
 
 async def test_a_lease_that_comes_late_counts_and_meanwhile_no_other_is_asked_for(limited, sick, monkeypatch):
     monkeypatch.setattr(module, "LEASE_SECONDS", 0.001)
     bucket = limited.bucket(REQUESTS)
-    await limited.prepare([bucket], time.monotonic())
     for _ in range(7):
-        assert limited.take([bucket], 1) is None
+        assert await take(limited, bucket) is None
     assert len(sick.calls) == 1
     sick.well.set()
     while limited._presence.away:  # noqa: ASYNC110 - it sets no event

@@ -121,8 +121,19 @@ async def test_a_backend_that_failed_again_and_again_is_left_alone_and_failing_t
     convex.fault("status", status=503)
     for _ in range(FAILURES + 20):
         assert isinstance(await failure_of(store.lease([WANT])), StoreAwayError)
-    assert "left alone" in str(await failure_of(store.check()))
+    assert "left alone" in str(await failure_of(store.lease([WANT])))
     assert convex.calls() == {LEASE: FAILURES}
+
+
+async def test_what_failed_for_one_purpose_is_not_left_alone_for_the_others(store, convex, monkeypatch):
+    monkeypatch.setattr(breaker, "FIRST_PAUSE", 1000.0)
+    monkeypatch.setattr(breaker, "LONGEST_PAUSE", 1000.0)
+    convex.fault("status", status=503)
+    for _ in range(FAILURES):
+        await failure_of(store.lease([WANT]))
+    convex.clear()
+    assert await store.find_keys([KEY.digest]) == {}
+    await store.log_requests("1", [ROW])
 
 
 async def test_after_a_pause_one_call_finds_out_and_lets_the_others_through(store, convex, monkeypatch):

@@ -105,8 +105,7 @@ async def test_a_file_of_something_else_is_refused_and_left_as_it_is(path):
 
 async def test_a_file_that_another_has_locked_for_too_long_is_told_of(path, monkeypatch):
     monkeypatch.setattr(module, "BUSY_SECONDS", 0.05)
-    async with open_sqlite(path):
-        pass
+    path.parent.mkdir()
     with open_raw(path) as db:
         db.execute("BEGIN EXCLUSIVE")
         assert "database is locked" in await refusal_of(path)
