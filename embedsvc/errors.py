@@ -64,6 +64,13 @@ class ContextLengthExceededError(InvalidRequestError):
     openai_code = "context_length_exceeded"
 
 
+class SuspiciousTextError(InvalidRequestError):
+    """A text looks like prompt injection, and the policy is to reject such texts."""
+
+    reason = "PROMPT_INJECTION"
+    openai_code = "prompt_injection"
+
+
 class UnauthenticatedError(EmbedsvcError):
     """The API key is missing, unknown or counts no more."""
 

@@ -11,7 +11,7 @@ from embedsvc.engine.catalog import OPENAI_NAMES
 from embedsvc.engine.offload import Offload, Threads
 from embedsvc.engine.served import ServedModel
 from embedsvc.engine.tokenizer import Asked, Tokenized
-from embedsvc.errors import EmbedsvcError, InvalidRequestError
+from embedsvc.errors import EmbedsvcError, InvalidRequestError, SuspiciousTextError
 from embedsvc.injection import Detector
 from embedsvc.store.records import InjectionPolicy
 from embedsvc.types import EmbedRequest, TextOrIds, Truncation
@@ -134,7 +134,7 @@ class Preparer:
 
 
 def _injection(name: str, rule: str) -> EmbedsvcError:
-    return InvalidRequestError(
+    return SuspiciousTextError(
         f"{name} looks like prompt injection (rule {rule}). The operator can let such texts pass, marked or "
         "not, with the setting injection.policy, or for a key with `embedsvc keys create --injection`",
         param=name,

@@ -4,6 +4,8 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import structlog
+
 from embedsvc.access import address, refusal
 from embedsvc.access.holdings import Holdings
 from embedsvc.access.peer import Peer, read_peer
@@ -79,16 +81,18 @@ class Gate:
             PermissionDeniedError: Its certificate is good, and in no policy.
             OverloadedError: Its key could not be looked up in time.
         """
-        identity = None
+        identity = peer = None
         try:
             peer = self._read_peer(knock.certificate)
             identity = self._identify(peer)
             key = await self._find_key(identity, knock.metadata)
             self._verify(identity, knock)
         except Refusal as refused:
+            _tell(refused.why.reason, identity, peer)
             self._write_down(refused.why.reason, identity, knock)
             raise refused.why.told(refused.why.message) from None
         except InvalidSignatureError:
+            _tell("bad_signature", identity, peer)
             self._write_down("bad_signature", identity, knock)
             raise
         return Guest(self._holdings.of(key, identity), peer)
@@ -164,6 +168,15 @@ class Gate:
             whence = address.forwarded(knock.metadata.get(FORWARDED)) or whence
         # What is not a key may be anything, another service's password included.
         self._ledger.add_failure(token.prefix(key) if token.is_key(key) else "", reason, whence)
+
+
+def _tell(reason: str, identity: IdentitySettings | None, peer: Peer | None) -> None:
+    """Have the log's line of this call say why it was refused, and whose certificate it came with."""
+    structlog.contextvars.bind_contextvars(
+        refused=reason,
+        identity=identity.name if identity else "",
+        certificate=list(peer.names) if peer else [],
+    )
 
 
 def _bearer(metadata: Metadata) -> str | None:

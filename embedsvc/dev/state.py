@@ -38,7 +38,7 @@ async def register(settings: Settings) -> None:
     record = KeyRecord(
         digest=keys.digest(key), prefix=keys.prefix(key), name="development", created_at=time.time()
     )
-    async with opened_store(settings) as store:
+    async with opened_store(settings, make=True) as store:
         if not await store.find_keys([record.digest]):
             await store.create_key(record)
 

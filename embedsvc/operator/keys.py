@@ -118,6 +118,16 @@ def due(keys: Iterable[KeyRecord], age: float) -> list[KeyRecord]:
     return [key for key in keys if state_of(key, now) == "active" and key.created_at <= now - age]
 
 
+def refuse_second(keys: Iterable[KeyRecord], name: str) -> None:
+    """Raise ConfigurationError where an active key has a name: logs and turns could not tell them apart."""
+    now = time.time()
+    for key in keys:
+        if key.name == name and state_of(key, now) == "active":
+            raise ConfigurationError(
+                f"there is an active key called {name!r} ({handle(key)}): rotate it, or choose another name"
+            )
+
+
 def select(keys: Sequence[KeyRecord], named: str) -> KeyRecord:
     """Find the one key that an operator means, by its name, its prefix, its digest or the key itself.
 

@@ -53,7 +53,8 @@ def add_draft(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--expires-days", type=numbers.lifetime, metavar="D", help="how long it works; default: for ever"
     )
-    parser.add_argument("--injection", choices=list(InjectionPolicy), help="default: as the server has it")
+    policies = [str(policy) for policy in InjectionPolicy]
+    parser.add_argument("--injection", choices=policies, help="default: as the server has it")
 
 
 def add_rotate(parser: argparse.ArgumentParser) -> None:

@@ -40,7 +40,7 @@ def run(settings: Settings, options: argparse.Namespace) -> None:
 
 async def _run(settings: Settings, options: argparse.Namespace) -> None:
     _check_models(options, settings.models.served)
-    async with opened_store(settings) as store:
+    async with opened_store(settings, make=options.makes) as store:
         await options.action(store, options)
 
 
@@ -56,29 +56,30 @@ def add_parsers(parser: argparse.ArgumentParser) -> None:
     """Say what there is."""
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     create = commands.add_parser("create", help="make a key, and show it once")
-    create.set_defaults(action=_create)
+    create.set_defaults(action=_create, makes=True)
     arguments.add_draft(create)
     arguments.add_out(create)
     listing = commands.add_parser("list", help="list keys")
     listing.add_argument("--all", action="store_true", help="also those that work no more")
     listing.add_argument("--format", choices=FORMS, default="table")
-    listing.set_defaults(action=_list)
+    listing.set_defaults(action=_list, makes=False)
     shown = commands.add_parser("show", help="show all that is kept of a key, as JSON")
     arguments.add_selection(shown)
-    shown.set_defaults(action=_show)
+    shown.set_defaults(action=_show, makes=False)
     rotate = commands.add_parser("rotate", help="make a successor; the old key works for a while longer")
     arguments.add_rotate(rotate)
-    rotate.set_defaults(action=_rotate)
+    rotate.set_defaults(action=_rotate, makes=False)
     revoke = commands.add_parser("revoke", help="let a key work no more; by its name, its predecessors too")
     arguments.add_selection(revoke)
-    revoke.set_defaults(action=_revoke)
+    revoke.set_defaults(action=_revoke, makes=False)
     imported = commands.add_parser("import", help="take over keys that were made elsewhere")
     arguments.add_import(imported)
-    imported.set_defaults(action=_import)
+    imported.set_defaults(action=_import, makes=True)
 
 
 async def _create(store: Store, options: argparse.Namespace) -> None:
     made = keys.make(arguments.draft(options))
+    keys.refuse_second(await store.list_keys(), made.record.name)
     path = await _place(store, options.out, made.record.name)
     with handover.handing_over(made, path):
         await keys.create(store, made)
@@ -130,6 +131,9 @@ async def _rotate_one(store: Store, old: KeyRecord, options: argparse.Namespace)
     path = await _place(store, options.out, old.name, replaced=old.digest)
     with handover.handing_over(made, path):
         await keys.rotate(store, old, made, options.overlap_days * DAY)
+    (ended,) = (await store.find_keys([old.digest])).values()
+    until = moment(ended.expires_at)
+    print(f"{old.name}: the old key, {keys.handle(old)}, works until {until} (UTC)", file=sys.stderr)
 
 
 async def _place(store: Store, folder: Path | None, name: str, replaced: str = "") -> Path | None:

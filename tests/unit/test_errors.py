@@ -16,6 +16,7 @@ TABLE = {
         INVALID,
         "context_length_exceeded",
     ),
+    errors.SuspiciousTextError: ("INVALID_ARGUMENT", "PROMPT_INJECTION", INVALID, "prompt_injection"),
     errors.UnauthenticatedError: ("UNAUTHENTICATED", "INVALID_API_KEY", INVALID, "invalid_api_key"),
     errors.InvalidCertificateError: ("UNAUTHENTICATED", "INVALID_CERTIFICATE", INVALID, "invalid_api_key"),
     errors.InvalidSignatureError: ("UNAUTHENTICATED", "INVALID_SIGNATURE", INVALID, "invalid_api_key"),

@@ -36,6 +36,7 @@ class Shell:
         self.config = folder / "embedsvc.toml"
         self.config.write_text(f'store.path = "{self.store}"\n')
         self._capsys = capsys
+        assert self.keys == []  # and so the file is there
 
     def __call__(self, *arguments, status=0):
         """Run a command that ends with some status."""

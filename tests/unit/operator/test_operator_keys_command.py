@@ -105,7 +105,7 @@ def test_a_value_that_cannot_be_is_named_and_makes_no_key(shell, capsys, option,
         shell("keys", "create", "alice", f"{option}={value}")
     assert ended.value.code == 2
     assert f"argument {option}: " in capsys.readouterr().err
-    assert not shell.store.exists()
+    assert shell.keys == []
 
 
 def test_keys_that_work_are_listed_and_with_all_the_others_too(shell):
@@ -244,3 +244,11 @@ def test_a_command_that_says_too_little_or_too_much_is_told_how_it_is_used(shell
         shell("keys", *arguments)
     assert ended.value.code == 2
     assert "usage: embedsvc keys" in capsys.readouterr().err
+
+
+def test_a_second_key_of_a_name_is_refused_until_the_first_works_no_more(shell):
+    shell("keys", "create", "alice")
+    ran = shell("keys", "create", "alice", status=2)
+    assert "there is an active key called 'alice'" in ran.err
+    shell("keys", "revoke", "alice")
+    shell("keys", "create", "alice")

@@ -14,7 +14,7 @@ from embedsvc.store.protocols import StoreAwayError, StoreRefusedError
 
 async def test_the_file_is_made_for_its_owner_alone(tmp_path):
     path = tmp_path / "state" / "x.db"
-    async with opened_store(Settings(store=StoreSettings(path=path))) as store:
+    async with opened_store(Settings(store=StoreSettings(path=path)), make=True) as store:
         assert list(await store.list_keys()) == []
     assert [stat.S_IMODE(each.stat().st_mode) for each in (path.parent, path)] == [0o700, 0o600]
 
@@ -22,8 +22,16 @@ async def test_the_file_is_made_for_its_owner_alone(tmp_path):
 @pytest.mark.parametrize("error", [StoreAwayError("it is down"), StoreRefusedError("it is down")])
 async def test_a_store_that_fails_is_told_as_such(tmp_path, error):
     with pytest.raises(ConfigurationError, match=r"^store: it is down$"):
-        async with opened_store(Settings(store=StoreSettings(path=tmp_path / "x.db"))):
+        async with opened_store(Settings(store=StoreSettings(path=tmp_path / "x.db")), make=True):
             raise error
+
+
+async def test_where_there_is_no_file_a_command_that_only_looks_makes_none(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigurationError, match=r"^store\.path \.run/embedsvc\.db: there is no such file "):
+        async with opened_store(Settings()):
+            pass
+    assert list(tmp_path.iterdir()) == []
 
 
 async def test_a_file_that_is_no_database_is_named(tmp_path):
