@@ -13,7 +13,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run init lint format test bench bench-endure bench-gpu docs proto baseline lock clean
+.PHONY: help run init lint format test bench bench-endure bench-trust bench-gpu docs proto baseline lock clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -49,6 +49,9 @@ bench: .venv/.bench proto ## measure, beside other ways to serve the same model;
 
 bench-endure: .venv/.bench proto ## hurt replicas under load; watch memory over 100,000 requests
 	@$(BIN)/python bench/endure.py
+
+bench-trust: .venv/.bench .venv/.test proto convex/node_modules/.stamp ## what a store that hangs does to callers
+	@PYTHONPATH=tests $(BIN)/python bench/trust.py
 
 bench-gpu: ## measure on a GPU, correctness first; with .venv where there is one, else with PYTHON and its torch
 	PYTHONPATH=. $(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) bench/gpu.py $(BENCH)
