@@ -1,5 +1,6 @@
 """What a secret means: parsed anew when it changes."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -9,6 +10,9 @@ from embedsvc.errors import ConfigurationError
 from embedsvc.secret.keeper import Secret
 
 log = structlog.get_logger()
+
+LARGE_BYTES = 65_536
+"""Some hundred keys, or some thousand revoked certificates: a few milliseconds."""
 
 T = TypeVar("T")
 
@@ -33,15 +37,20 @@ class Parsed(Generic[T]):
             raise ConfigurationError(f"{setting} ({secret.ref}): {error}") from None
 
     def get(self) -> T:
-        """What it means now."""
+        """What it means now; of a large one, what it meant until a thread has read the change."""
         if self._secret.value is not self._seen:
-            self._seen = self._secret.value
-            self._read()
+            content = self._seen = self._secret.value
+            if len(content) <= LARGE_BYTES:
+                self._read(content)
+            else:
+                asyncio.get_running_loop().run_in_executor(None, self._read, content)
         return self._value
 
-    def _read(self) -> None:
+    def _read(self, content: bytes) -> None:
         try:
-            self._value = self._parse(self._seen)
+            value = self._parse(content)
+            if content is self._seen:  # else there is a later change, which may have been read before
+                self._value = value
         except ValueError as error:
             log.warning(
                 "a change does not parse; what was before holds", setting=self._setting, error=str(error)

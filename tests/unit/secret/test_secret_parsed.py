@@ -1,10 +1,13 @@
 """secret.parsed: what a secret means follows the secret, as long as that means something."""
 
+import asyncio
+import threading
+
 import pytest
 
 from embedsvc.errors import ConfigurationError
 from embedsvc.secret.keeper import Secret, open_secrets
-from embedsvc.secret.parsed import Parsed
+from embedsvc.secret.parsed import LARGE_BYTES, Parsed
 from embedsvc.secret.reference import SecretRef
 
 REF = SecretRef("file", "numbers")
@@ -104,3 +107,18 @@ async def test_a_file_that_changes_is_parsed_anew(path, ref, rewrite, parse, cha
         rewrite("42\n")
         await changes.next()
         assert parsed.get() == 42
+
+
+async def test_a_large_change_is_read_by_a_thread_and_nobody_waits_for_it(parsed, secret, parse):
+    content = b"7" + b" " * LARGE_BYTES
+
+    def slowly(content):
+        assert threading.current_thread() is not threading.main_thread()
+        return int(content)
+
+    parsed._parse = slowly
+    secret.replace(content)
+    assert parsed.get() == 1
+    async with asyncio.timeout(20):
+        while parsed.get() != 7:  # noqa: ASYNC110 - it sets no event
+            await asyncio.sleep(0)
