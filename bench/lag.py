@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TextIO
 
@@ -51,7 +52,7 @@ def serve() -> None:
     with Path(os.environ[GAPS]).open("w", buffering=1) as file:
 
         async def probed(settings: Settings) -> None:
-            async with running(_probe(file)):
+            async with running(partial(_probe, file)):
                 await plain(settings)
 
         app.serve = probed

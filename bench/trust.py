@@ -19,7 +19,8 @@ from pathlib import Path
 
 import lag
 import psutil
-from figures import Figures, Spread, ratio, spread
+from figures import Spread, spread
+from hung import HUNG, LONGEST_GAP, WELL, Round, holds, ratio_of, values_of
 from model import share_model
 from over_grpc import open_channel, unary
 from plan import SHORT, Plan, Served
@@ -36,7 +37,6 @@ from embedsvc.keys import token
 from embedsvc.store.convex.store import open_convex
 from embedsvc.store.records import KeyRecord, Limits
 
-WELL, HUNG = "well", "hung"
 ENCODERS: Mapping[str, Sequence[int]] = {"auto": SHORT, "null": ()}
 """By encoder, the lengths of texts in tokens; none for numbers in digits."""
 
@@ -55,29 +55,7 @@ LEFT = ("encoder", "what")
 PAGE = 120
 """Characters of a line where nobody watches."""
 
-MOST_RATIO, LONGEST_GAP = 1.1, 0.05
 LAGGING = (sys.executable, "-c", "from lag import serve; serve()")
-
-
-@dataclass(frozen=True, slots=True)
-class Round:
-    """One round.
-
-    Attributes:
-        number: Counted from 1.
-        encoder: The server's.
-        convex: How Convex is.
-        figures: What callers saw.
-        longest_gap: Of the server's event loop, in seconds.
-        gaps: How many were longer than `LONGEST_GAP`.
-    """
-
-    number: int
-    encoder: str
-    convex: str
-    figures: Figures
-    longest_gap: float
-    gaps: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,21 +171,6 @@ async def _make_key(standin: StandIn) -> str:
     return key
 
 
-def _values(rounds: Sequence[Round], convex: str, metric: str) -> list[float]:
-    return [one.figures.metric(metric) for one in rounds if one.convex == convex]
-
-
-def _ratio(rounds: Sequence[Round], metric: str) -> Spread:
-    return ratio(_values(rounds, HUNG, metric), _values(rounds, WELL, metric))
-
-
-def holds(rounds: Sequence[Round]) -> bool:
-    """Whether p99 stayed, no call failed, and the event loop was never held up for long."""
-    failures = sum(one.figures.metric("failures") for one in rounds)
-    long = any(one.longest_gap > LONGEST_GAP for one in rounds if one.convex == HUNG)
-    return _ratio(rounds, "p99").median <= MOST_RATIO and not failures and not long
-
-
 def _table(rounds: Sequence[Round]) -> Table:
     title = f"{REQUESTS:,} requests a round, {RATE} a second: the median, the least and the most of any round"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
@@ -216,8 +179,8 @@ def _table(rounds: Sequence[Round]) -> Table:
     for encoder in ENCODERS:
         some = [one for one in rounds if one.encoder == encoder]
         for metric in ("p50", "p90", "p99"):
-            cells = [_shown(spread(_values(some, convex, metric)), ".2f") for convex in (WELL, HUNG)]
-            table.add_row(encoder, f"{metric} ms", *cells, _shown(_ratio(some, metric), ".3f"))
+            cells = [_shown(spread(values_of(some, convex, metric)), ".2f") for convex in (WELL, HUNG)]
+            table.add_row(encoder, f"{metric} ms", *cells, _shown(ratio_of(some, metric), ".3f"))
         for what, cells in _counted(some).items():
             table.add_row(encoder, what, *cells, "")
         table.add_section()

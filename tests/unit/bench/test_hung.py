@@ -1,11 +1,11 @@
-"""trust: when a store that hangs has done no harm."""
+"""hung: when a store that hangs has done no harm."""
 
 import dataclasses
 
 import pytest
 from figures import Figures
+from hung import HUNG, WELL, Round, holds
 from lag import Gap, read_gaps
-from trust import HUNG, WELL, Round, holds
 
 
 def round_of(number, convex, p99, longest_gap=0.004, **errors):
