@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from embedsvc import supervisor
-from embedsvc.config import EngineSettings, ServerSettings, Settings
+from embedsvc.config import EngineSettings, LedgerSettings, ServerSettings, Settings
 from embedsvc.engine.devices import Devices
 from embedsvc.engine.sharing import Sharing
 from embedsvc.errors import ConfigurationError
@@ -43,7 +43,8 @@ def test_they_are_guests_and_need_not_ask_what_the_machine_has(fronts, tmp_path)
 
 
 def test_a_front_has_its_drain_and_some_more_to_end(fronts):
-    assert {front.grace for front in fronts} == {24 + supervisor.STOP_SECONDS}
+    drains = 24 + LedgerSettings().drain_seconds
+    assert {front.grace for front in fronts} == {drains + supervisor.STOP_SECONDS}
 
 
 def test_a_front_can_be_told_what_it_is(fronts):
