@@ -9,6 +9,7 @@ from house import ADDRESS, open_house
 
 from embedsvc.dev import pki
 from embedsvc.errors import UnauthenticatedError
+from embedsvc.keys import ring
 
 
 @pytest.fixture(scope="session")
@@ -69,3 +70,9 @@ def refused(house):
         return prefix
 
     return refuse
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch):
+    """Let a first look-up take its time: on a busy machine, the store is slow for no reason of its own."""
+    monkeypatch.setattr(ring, "FIRST_SECONDS", 20.0)
