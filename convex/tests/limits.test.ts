@@ -98,12 +98,12 @@ describe("checkRateLimit", () => {
 });
 
 describe("the limit selfHostedEmbeddings", () => {
-  const shared = { name: "selfHostedEmbeddings" };
+  const shared = { name: "selfHostedEmbeddings", limit: 9000 };
 
-  test("is 2,000 a minute, whatever the caller says", async () => {
-    expect(await granted({ ...shared, units: 3000, limit: 9000, periodMs: 1 })).toEqual([2000]);
+  test("is 2,000 a minute, whatever more the caller says", async () => {
+    expect(await granted({ ...shared, units: 3000, periodMs: 1 })).toEqual([2000]);
     vi.advanceTimersByTime(MINUTE - 1);
-    expect(await lease({ ...shared, limit: 9000, periodMs: 1 })).toEqual([
+    expect(await lease({ ...shared, periodMs: 1 })).toEqual([
       { units: 0, remaining: 0, resetsInMs: 1 },
     ]);
     vi.advanceTimersByTime(1);
@@ -114,6 +114,12 @@ describe("the limit selfHostedEmbeddings", () => {
     await lease({ ...shared, units: 500 });
     await convex.run((ctx) => limiter.limit(ctx, "selfHostedEmbeddings", { count: 1400 }));
     expect(await granted({ ...shared, units: 500 })).toEqual([100]);
+  });
+
+  test("is less where the caller says so", async () => {
+    expect(await granted({ ...shared, units: 500, limit: 100 })).toEqual([100]);
+    expect(await granted({ ...shared, units: 500, limit: 100 })).toEqual([0]);
+    expect(await granted({ ...shared, units: 500 })).toEqual([500]);
   });
 
   test("has nothing left where other services have reserved ahead", async () => {
