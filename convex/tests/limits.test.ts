@@ -103,9 +103,7 @@ describe("the limit selfHostedEmbeddings", () => {
   test("is 2,000 a minute, whatever more the caller says", async () => {
     expect(await granted({ ...shared, units: 3000, periodMs: 1 })).toEqual([2000]);
     vi.advanceTimersByTime(MINUTE - 1);
-    expect(await lease({ ...shared, periodMs: 1 })).toEqual([
-      { units: 0, remaining: 0, resetsInMs: 1 },
-    ]);
+    expect(await lease({ ...shared, periodMs: 1 })).toEqual([{ units: 0, remaining: 0, resetsInMs: 1 }]);
     vi.advanceTimersByTime(1);
     expect(await granted({ ...shared, units: 3000 })).toEqual([2000]);
   });

@@ -130,8 +130,8 @@ class RateSettings(Allowance):
 
     shared_requests_per_minute: Annotated[int, Field(ge=0)] | None = None
     """Requests of one minute over all callers and all servers: the limit named `selfHostedEmbeddings`.
-    0: none. Not set: none with SQLite; with Convex 2,000, which other services share, and which Convex's own
-    functions fix."""
+    0: none. Not set: none with SQLite; with Convex 2,000, which other services share. Nobody gets more
+    than Convex's own functions have, which is 2,000."""
 
     def shared(self, store: StoreSettings) -> int:
         """Requests of one minute over all callers; 0 for no limit."""
