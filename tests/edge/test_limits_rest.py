@@ -1,6 +1,7 @@
 """Limits through Envoy, as OpenAI's own clients meet them: headers, 429, and trying again."""
 
 import asyncio
+import gc
 import math
 
 import httpx
@@ -35,6 +36,8 @@ async def client_of(edge, state):
     yield make
     for client in opened:
         await client.close()
+    await asyncio.sleep(0)  # so that the transports are closed, too
+    gc.collect()  # here, where a test that has left one behind is named
 
 
 def keep_in(answers):
