@@ -138,10 +138,11 @@ async def test_a_request_that_can_never_pass_is_not_told_to_come_back(client_of)
 async def test_who_lists_models_is_limited_too(client_of):
     client, _ = await client_of(quota_requests=10)
     await embed(client)
-    with pytest.raises(openai.RateLimitError) as caught:
-        await asyncio.gather(*(client.models.list() for _ in range(20)))
-    assert caught.value.response.headers["x-ratelimit-limit-requests"] == "10"
-    assert caught.value.code == "rate_limit_exceeded"
+    told = await asyncio.gather(*(client.models.list() for _ in range(20)), return_exceptions=True)
+    refused = [error for error in told if isinstance(error, openai.RateLimitError)]
+    assert refused
+    assert {error.response.headers["x-ratelimit-limit-requests"] for error in refused} == {"10"}
+    assert {error.code for error in refused} == {"rate_limit_exceeded"}
 
 
 async def test_the_sdk_waits_as_it_is_told_and_passes_in_the_next_window(client_of):
