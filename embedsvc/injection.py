@@ -1,9 +1,10 @@
 """Says whether a text looks like prompt injection, by the rules of data/injection.txt."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from importlib.resources import files
 
 from embedsvc import folding
+from embedsvc.grouping import by_size
 from embedsvc.phrases import Rule, Sign, parse, squeeze, trace
 
 _BETWEEN_TEXTS = "\n\0\n"
@@ -44,14 +45,14 @@ class Detector:
     def find_all(self, texts: Sequence[str]) -> dict[int, str]:
         """Return which of many texts match a rule, by their place, and the rule's name."""
         found: dict[int, str] = {}
-        for group in _group(texts):
-            together = self.find(_BETWEEN_TEXTS.join(texts[group.start : group.stop]))
+        for run in by_size(texts, _TOGETHER):
+            together = self.find(_BETWEEN_TEXTS.join(texts[run]))
             if together is not None:
-                found |= {group.start: together} if len(group) == 1 else self._find_each(texts, group)
+                found |= {run.start: together} if run.stop == run.start + 1 else self._find_each(texts, run)
         return found
 
-    def _find_each(self, texts: Sequence[str], places: range) -> dict[int, str]:
-        found = ((at, self.find(texts[at])) for at in places)
+    def _find_each(self, texts: Sequence[str], run: slice) -> dict[int, str]:
+        found = ((at, self.find(texts[at])) for at in range(run.start, run.stop))
         return {at: name for at, name in found if name is not None}
 
     def _find_rule(self, plain: bytes) -> str | None:
@@ -68,17 +69,6 @@ class Detector:
                 squeezed = squeeze(plain)
                 return next((sign.name for sign in self._signs if sign.text in squeezed), None)
         return None
-
-
-def _group(texts: Sequence[str]) -> Iterator[range]:
-    """Put neighbours together as long as they are short."""
-    start = size = 0
-    for at, text in enumerate(texts):
-        if at > start and size + len(text) > _TOGETHER:
-            yield range(start, at)
-            start, size = at, 0
-        size += len(text)
-    yield range(start, len(texts))
 
 
 def _to_ascii(text: str) -> bytes:

@@ -1,7 +1,7 @@
 """Checks and tokenizes the inputs of requests, off the event loop: those of many small ones at once."""
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from embedsvc import validate
@@ -12,6 +12,7 @@ from embedsvc.engine.offload import Offload, Threads
 from embedsvc.engine.served import ServedModel
 from embedsvc.engine.tokenizer import Asked, Tokenized
 from embedsvc.errors import EmbedsvcError, InvalidRequestError, SuspiciousTextError
+from embedsvc.grouping import by_size
 from embedsvc.injection import Detector
 from embedsvc.store.records import InjectionPolicy
 from embedsvc.types import EmbedRequest, TextOrIds, Truncation
@@ -74,7 +75,7 @@ class Preparer:
 
     async def prepare(self, request: EmbedRequest, model: ServedModel, policy: InjectionPolicy) -> Prepared:
         """Check and tokenize all inputs of a request, of a large one some at a time."""
-        cuts = _cut(request.inputs)
+        cuts = by_size(request.inputs, PART)
         parts = [_Part(request, model, policy, at.start, request.inputs[at]) for at in cuts]
         if len(parts) == 1:
             return await self._offload.run(parts[0], parts[0].cost)
@@ -148,14 +149,3 @@ def _join(parts: Iterable[Prepared]) -> Prepared:
         suspects.update((len(items) + at, rule) for at, rule in part.suspects.items())
         items.extend(part.items)
     return Prepared(items, suspects)
-
-
-def _cut(inputs: Sequence[TextOrIds]) -> Iterator[slice]:
-    """Cut inputs, of which there are some, into parts."""
-    start = size = 0
-    for at, item in enumerate(inputs):
-        if at > start and size + len(item) > PART:
-            yield slice(start, at)
-            start, size = at, 0
-        size += len(item)
-    yield slice(start, len(inputs))

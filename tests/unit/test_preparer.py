@@ -4,15 +4,13 @@ import asyncio
 from types import SimpleNamespace
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from embedsvc.config import LimitSettings
 from embedsvc.engine import fake
 from embedsvc.engine.offload import open_threads
 from embedsvc.engine.tokenizer import ModelTokenizer
 from embedsvc.errors import InvalidRequestError
-from embedsvc.preparer import PART, PARTS_AT_ONCE, Preparer, _cut
+from embedsvc.preparer import PART, PARTS_AT_ONCE, Preparer
 from embedsvc.store.records import InjectionPolicy
 from embedsvc.types import EmbedRequest, InputType, Truncation
 
@@ -106,11 +104,3 @@ async def test_a_suspicious_text_far_into_a_large_request_is_named(preparer):
     assert list(prepared.suspects) == [2]
     assert prepared.items[2].param == "inputs[2]"
     assert "injection.policy" in prepared.items[2].message
-
-
-@given(st.lists(st.sampled_from([0, 1, 5000, PART, PART + 1]), min_size=1, max_size=12))
-def test_parts_are_all_inputs_in_their_order_and_small_unless_one_input_is_not(lengths):
-    inputs = ["x" * length for length in lengths]
-    parts = [inputs[at] for at in _cut(inputs)]
-    assert [item for part in parts for item in part] == inputs
-    assert all(part and (len(part) == 1 or sum(map(len, part)) <= PART) for part in parts)
