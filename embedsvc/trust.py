@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from embedsvc.access import revocation
 from embedsvc.access.gate import Gate, Policy
@@ -19,10 +20,10 @@ from embedsvc.ledger.ledger import Ledger, open_ledger
 from embedsvc.ledger.retention import purging
 from embedsvc.limits.limiter import Limiter, open_limiter
 from embedsvc.metrics import Metrics
-from embedsvc.secret.keeper import Secret, open_secrets
-from embedsvc.secret.parsed import Parsed
+from embedsvc.secret.keeper import Parse, Secret, open_secrets
 from embedsvc.signing.canonical import parse_secrets
 from embedsvc.signing.verifier import Verifier
+from embedsvc.store.convex.client import parse_admin_key
 from embedsvc.store.convex.store import open_convex
 from embedsvc.store.protocols import Store
 from embedsvc.store.sqlite.store import open_sqlite
@@ -57,7 +58,7 @@ async def open_trust(settings: Settings, metrics: Metrics) -> AsyncIterator[Trus
     """
     async with AsyncExitStack() as stack:
         secrets = await stack.enter_async_context(
-            open_secrets(settings.references, settings.vault, settings.aws)
+            open_secrets(settings.references, settings.vault, settings.aws, parsers(settings))
         )
         store = await stack.enter_async_context(open_store(settings, secrets))
         if settings.store.kind == "sqlite":  # Convex purges by itself
@@ -66,35 +67,33 @@ async def open_trust(settings: Settings, metrics: Metrics) -> AsyncIterator[Trus
         limiter = await stack.enter_async_context(open_limiter(store, metrics.limits))
         ring = await stack.enter_async_context(open_ring(store, metrics))
         verifier = await stack.enter_async_context(_open_verifier(settings, secrets))
-        keys = KeyFinder(_static_keys(secrets), ring)
-        holdings = Holdings(settings, limiter)
-        gate = Gate(Policy(settings.auth.identities, _revoked(secrets)), keys, verifier, holdings, ledger)
+        keys = KeyFinder(secrets.get(KEYS), ring)
+        policy = Policy(settings.auth.identities, secrets.get(REVOKED))
+        gate = Gate(policy, keys, verifier, Holdings(settings, limiter), ledger)
         yield Trust(gate, limiter, ledger)
 
 
-def open_store(settings: Settings, secrets: Mapping[str, Secret]) -> AbstractAsyncContextManager[Store]:
+def parsers(settings: Settings) -> dict[str, Parse[Any]]:
+    """What reads the secrets that settings refer to, by setting."""
+    signers = {identity.signer: parse_secrets for identity in settings.auth.identities}
+    return {KEYS: finder.parse, REVOKED: revocation.parse, ADMIN_KEY: parse_admin_key, **signers}
+
+
+def open_store(settings: Settings, secrets: Mapping[str, Secret[Any]]) -> AbstractAsyncContextManager[Store]:
     """The store that the settings choose."""
     if settings.store.kind == "sqlite":
         return open_sqlite(settings.store.path)
-    admin_key = secrets[ADMIN_KEY]
-    return open_convex(settings.store.url, lambda: admin_key.value.decode().strip())
-
-
-def _static_keys(secrets: Mapping[str, Secret]) -> Parsed[finder.StaticKeys] | None:
-    return Parsed(KEYS, secrets[KEYS], finder.parse) if KEYS in secrets else None
-
-
-def _revoked(secrets: Mapping[str, Secret]) -> Parsed[revocation.Revoked] | None:
-    return Parsed(REVOKED, secrets[REVOKED], revocation.parse) if REVOKED in secrets else None
+    return open_convex(settings.store.url, lambda: secrets[ADMIN_KEY].meaning)
 
 
 @asynccontextmanager
-async def _open_verifier(settings: Settings, secrets: Mapping[str, Secret]) -> AsyncIterator[Verifier]:
+async def _open_verifier(settings: Settings, secrets: Mapping[str, Secret[Any]]) -> AsyncIterator[Verifier]:
     """Verify signatures, and remember nonces as long as they count."""
-    signers: dict[str, Callable[[], Sequence[bytes]]] = {}
-    for identity in settings.auth.identities:
-        if identity.signing_secret is not None:
-            signers[identity.name] = Parsed(identity.signer, secrets[identity.signer], parse_secrets).get
+    signers: dict[str, Callable[[], Sequence[bytes]]] = {
+        identity.name: lambda secret=secrets[identity.signer]: secret.meaning  # type: ignore[misc]
+        for identity in settings.auth.identities
+        if identity.signing_secret is not None
+    }
     if not signers:
         yield Verifier({})
         return

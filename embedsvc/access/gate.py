@@ -18,7 +18,7 @@ from embedsvc.errors import InvalidSignatureError
 from embedsvc.keys import token
 from embedsvc.keys.finder import KeyFinder
 from embedsvc.ledger.ledger import Ledger
-from embedsvc.secret.parsed import Parsed
+from embedsvc.secret.keeper import Secret
 from embedsvc.signing.canonical import AUTHORIZATION
 from embedsvc.signing.verifier import Signed, Verifier, is_signed
 from embedsvc.store.records import KeyRecord
@@ -58,7 +58,7 @@ class Policy:
     """
 
     identities: Sequence[IdentitySettings]
-    revoked: Parsed[Revoked] | None = None
+    revoked: Secret[Revoked] | None = None
 
 
 class Gate:
@@ -119,7 +119,7 @@ class Gate:
     def _refuse_dead(self, peer: Peer) -> None:
         if peer.ends < time.time():
             raise Refusal(refusal.EXPIRED_CERTIFICATE)
-        if self._policy.revoked and is_revoked(peer, self._policy.revoked.get()):
+        if self._policy.revoked and is_revoked(peer, self._policy.revoked.meaning):
             raise Refusal(refusal.REVOKED_CERTIFICATE)
 
     def _identify(self, peer: Peer) -> IdentitySettings:

@@ -1,11 +1,14 @@
-"""Where keys are looked for: those of a secret first, which are all known, then those of the store."""
+"""Where keys are looked for: those of a secret first, which are all known, then those of the store.
+
+A key that is in both is the secret's.
+"""
 
 import re
 from collections.abc import Mapping
 
 from embedsvc.keys import token
 from embedsvc.keys.ring import KeyRing
-from embedsvc.secret.parsed import Parsed
+from embedsvc.secret.keeper import Secret
 from embedsvc.store.records import KeyRecord
 
 LINE = re.compile(r"([0-9a-fA-F]{64})[ \t]+(\S.*)")
@@ -42,13 +45,13 @@ class KeyFinder:
         ring: Those of the store.
     """
 
-    def __init__(self, static: Parsed[StaticKeys] | None, ring: KeyRing) -> None:
+    def __init__(self, static: Secret[StaticKeys] | None, ring: KeyRing) -> None:
         self._static = static
         self._ring = ring
 
     def current(self, digest: str) -> KeyRecord | None:
         """What is known of a key, without asking anybody."""
-        if self._static and (key := self._static.get().get(digest)):
+        if self._static and (key := self._static.meaning.get(digest)):
             return key
         return self._ring.current(digest)
 

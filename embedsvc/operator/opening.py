@@ -9,7 +9,7 @@ from embedsvc.config import Settings
 from embedsvc.errors import ConfigurationError
 from embedsvc.secret.keeper import open_secrets
 from embedsvc.store.protocols import Store, StoreError
-from embedsvc.trust import ADMIN_KEY, open_store
+from embedsvc.trust import ADMIN_KEY, open_store, parsers
 
 
 @asynccontextmanager
@@ -32,7 +32,7 @@ async def opened_store(settings: Settings, *, make: bool = False) -> AsyncIterat
     refs = {ADMIN_KEY: settings.store.admin_key} if settings.store.admin_key else {}
     try:
         async with (
-            open_secrets(refs, settings.vault, settings.aws) as secrets,
+            open_secrets(refs, settings.vault, settings.aws, parsers(settings)) as secrets,
             open_store(settings, secrets) as store,
         ):
             yield store

@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
-from typing import TypeAlias
+from contextlib import AsyncExitStack, asynccontextmanager
+from types import MappingProxyType
+from typing import Any, Generic, TypeAlias, TypeVar
 
 import structlog
 
+from embedsvc.background import running
 from embedsvc.errors import ConfigurationError
 from embedsvc.secret.aws import AwsSource
 from embedsvc.secret.files import FileSource
@@ -21,32 +23,35 @@ LOOK_SECONDS = 1.0
 """How often files are looked at."""
 
 
-class Secret:
+T = TypeVar("T")
+
+Parse: TypeAlias = Callable[[bytes], T]
+"""Reads what a secret means; raises ValueError, without any of it in its message."""
+
+
+class Secret(Generic[T]):
     """A secret that was had and may change; neither `repr` nor `str` shows it.
 
     Attributes:
         ref: Where it is kept.
         value: All of it, as it was last had.
-        lines: Those of its lines that are not blank. The first counts; others are older, and still accepted.
+        meaning: What that means.
     """
 
-    __slots__ = ("lines", "ref", "value")
+    __slots__ = ("_parse", "meaning", "ref", "value")
 
-    def __init__(self, ref: SecretRef, value: bytes) -> None:
+    def __init__(self, ref: SecretRef, value: bytes, parse: Parse[T]) -> None:
         self.ref = ref
+        self._parse = parse
         self.replace(value)
 
     def replace(self, value: bytes) -> None:
-        """Hold another value from now on."""
+        """Hold another value from now on. Raises ValueError, and changes nothing, where it means nothing."""
+        self.meaning = self._parse(value)
         self.value = value
-        self.lines = tuple(line for line in value.splitlines() if line.strip())
 
     def __repr__(self) -> str:
         return f"Secret({self.ref})"
-
-
-Changed: TypeAlias = Callable[[str, Secret], None]
-"""Is told, on the event loop, which setting's secret has changed."""
 
 
 class Keeper:
@@ -58,55 +63,58 @@ class Keeper:
     Args:
         source: The place.
         seconds: How long until it is looked at again.
-        changed: Is told of changes.
     """
 
-    def __init__(self, source: Source, seconds: float, changed: Changed | None = None) -> None:
-        self.secrets: dict[str, Secret] = {}
+    def __init__(self, source: Source, seconds: float) -> None:
+        self.secrets: dict[str, Secret[Any]] = {}
         self._source = source
         self._seconds = seconds
-        self._changed = changed
         self._failures: dict[str, str] = {}
 
-    async def add(self, setting: str, ref: SecretRef) -> None:
+    async def add(self, setting: str, ref: SecretRef, parse: Parse[Any] = bytes) -> None:
         """Read a secret for the first time.
 
         Raises:
-            ConfigurationError: It cannot be read; the message has the setting's name.
+            ConfigurationError: It cannot be read, or means nothing; the message has the setting's name.
         """
         try:
-            self.secrets[setting] = Secret(ref, await self._fetch(ref))
-        except SecretError as error:
+            self.secrets[setting] = await asyncio.to_thread(lambda: Secret(ref, self._fetch(ref), parse))
+        except (SecretError, ValueError) as error:
             raise ConfigurationError(f"{setting} ({ref}): {error}") from None
 
     async def look(self) -> None:
         """Read all again. What cannot be read stays as it is, and is told of once for each reason."""
         for setting, secret in self.secrets.items():
             try:
-                value = await self._fetch(secret.ref)
-            except SecretError as error:
+                changed = await asyncio.to_thread(self._renew, secret)
+            except (SecretError, ValueError) as error:
                 self._fail(setting, str(error))
             else:
-                self._succeed(setting, value)
+                self._succeed(setting, changed=changed)
 
     async def watch(self) -> None:
         """Keep them as they are in their place."""
         while True:
             await asyncio.sleep(self._seconds)
-            try:
-                await self.look()
-            except Exception:
-                log.exception("secrets were not looked at")
+            await self.look()
 
     def close(self) -> None:
         """Let the place go; secrets stay as they are."""
         self._source.close()
 
-    async def _fetch(self, ref: SecretRef) -> bytes:
-        value = await asyncio.to_thread(self._source.fetch, ref)
+    def _fetch(self, ref: SecretRef) -> bytes:
+        value = self._source.fetch(ref)
         if not value.strip():
             raise SecretError("it is empty")
         return value
+
+    def _renew(self, secret: Secret[Any]) -> bool:
+        """Read one again; return whether it is another."""
+        value = self._fetch(secret.ref)
+        changed = value != secret.value
+        if changed:
+            secret.replace(value)
+        return changed
 
     def _fail(self, setting: str, reason: str) -> None:
         if self._failures.get(setting) != reason:
@@ -116,22 +124,12 @@ class Keeper:
                 "secret not read again; that of before holds", setting=setting, secret=ref, error=reason
             )
 
-    def _succeed(self, setting: str, value: bytes) -> None:
-        secret = self.secrets[setting]
+    def _succeed(self, setting: str, *, changed: bool) -> None:
+        ref = str(self.secrets[setting].ref)
         if self._failures.pop(setting, None):
-            log.info("secret read again", setting=setting, secret=str(secret.ref))
-        if value != secret.value:
-            secret.replace(value)
-            log.info("secret changed", setting=setting, secret=str(secret.ref))
-            self._tell(setting, secret)
-
-    def _tell(self, setting: str, secret: Secret) -> None:
-        try:
-            if self._changed:
-                self._changed(setting, secret)
-        except Exception as error:  # noqa: BLE001 - not logged whole, since its text may quote the secret
-            name = type(error).__name__
-            log.error("secret changed, and what uses it failed", setting=setting, error=name)  # noqa: TRY400
+            log.info("secret read again", setting=setting, secret=ref)
+        if changed:
+            log.info("secret changed", setting=setting, secret=ref)
 
 
 @asynccontextmanager
@@ -139,52 +137,34 @@ async def open_secrets(
     refs: Mapping[str, SecretRef],
     vault: VaultSettings | None = None,
     aws: AwsSettings | None = None,
-    changed: Changed | None = None,
-) -> AsyncIterator[Mapping[str, Secret]]:
+    parsers: Mapping[str, Parse[Any]] = MappingProxyType({}),
+) -> AsyncIterator[Mapping[str, Secret[Any]]]:
     """Have secrets, and keep them fresh while the context is open.
 
     Args:
         refs: Where they are, by the setting that says so, as in "store.admin_key".
         vault: How Vault is reached.
         aws: How AWS is reached.
-        changed: Is told of changes.
+        parsers: What reads them, by setting; the others mean their bytes.
 
     Yields:
         The secrets, by setting.
 
     Raises:
-        ConfigurationError: One cannot be read; the message has the setting's name.
+        ConfigurationError: One cannot be read, or means nothing; the message has the setting's name.
     """
+    vault, aws = vault or VaultSettings(), aws or AwsSettings()
     keepers: dict[Scheme, Keeper] = {
-        "file": Keeper(FileSource(), LOOK_SECONDS, changed),
-        "vault": _keep_vault(vault or VaultSettings(), changed),
-        "aws": _keep_aws(aws or AwsSettings(), changed),
+        "file": Keeper(FileSource(), LOOK_SECONDS),
+        "vault": Keeper(VaultSource(vault), vault.refresh_seconds),
+        "aws": Keeper(AwsSource(aws), aws.refresh_seconds),
     }
-    try:
-        for setting, ref in refs.items():
-            await keepers[ref.scheme].add(setting, ref)
-        async with _watching([keeper for keeper in keepers.values() if keeper.secrets]):
-            yield {setting: keepers[ref.scheme].secrets[setting] for setting, ref in refs.items()}
-    finally:
+    async with AsyncExitStack() as stack:
         for keeper in keepers.values():
-            keeper.close()
-
-
-def _keep_vault(settings: VaultSettings, changed: Changed | None) -> Keeper:
-    return Keeper(VaultSource(settings), settings.refresh_seconds, changed)
-
-
-def _keep_aws(settings: AwsSettings, changed: Changed | None) -> Keeper:
-    return Keeper(AwsSource(settings), settings.refresh_seconds, changed)
-
-
-@asynccontextmanager
-async def _watching(keepers: list[Keeper]) -> AsyncIterator[None]:
-    tasks = [asyncio.create_task(keeper.watch(), name="secrets") for keeper in keepers]
-    try:
-        yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+            stack.callback(keeper.close)
+        for setting, ref in refs.items():
+            await keepers[ref.scheme].add(setting, ref, parsers.get(setting, bytes))
+        for keeper in keepers.values():
+            if keeper.secrets:
+                await stack.enter_async_context(running(keeper.watch))
+        yield {setting: keepers[ref.scheme].secrets[setting] for setting, ref in refs.items()}

@@ -276,7 +276,7 @@ async def test_a_revoked_certificate_ends_and_a_list_that_does_not_parse_changes
         [warning] = warnings_of(service)
         assert (warning["setting"], warning["event"]) == (
             "tls.revoked",
-            "a change does not parse; what was before holds",
+            "secret not read again; that of before holds",
         )
 
         path.write_bytes(revocation_list(own_state.ca, GONE))

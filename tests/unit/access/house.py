@@ -16,7 +16,6 @@ from embedsvc.ledger.ledger import Ledger, open_ledger
 from embedsvc.limits.limiter import Limiter, open_limiter
 from embedsvc.metrics import Metrics
 from embedsvc.secret.keeper import Secret
-from embedsvc.secret.parsed import Parsed
 from embedsvc.secret.reference import SecretRef
 from embedsvc.signing.canonical import digest
 from embedsvc.signing.signer import Signer
@@ -81,8 +80,8 @@ async def open_house(path, crl, **sections):
     """Have it all while the context is open, with these sections of the settings."""
     settings = Settings(auth=AuthSettings(identities=IDENTITIES), **sections)
     metrics = Metrics()
-    revoked = Secret(REF, crl)
-    policy = Policy(IDENTITIES, Parsed("tls.revoked", revoked, revocation.parse))
+    revoked = Secret(REF, crl, revocation.parse)
+    policy = Policy(IDENTITIES, revoked)
     verifier = Verifier({name: lambda secret=secret: [secret] for name, secret in SECRETS.items()})
     async with (
         open_sqlite(path) as store,

@@ -42,7 +42,7 @@ class Ring:
 
 async def test_a_key_of_the_secret_is_found_without_the_store_and_any_other_is_asked_for():
     ring = Ring()
-    keys = finder.KeyFinder(SimpleNamespace(get=lambda: finder.parse(f"{KEY} alice".encode())), ring)
+    keys = finder.KeyFinder(SimpleNamespace(meaning=finder.parse(f"{KEY} alice".encode())), ring)
     assert (await keys.find(KEY)).name == "alice"
     assert (await keys.find(OTHER)) is None
     assert ring.asked == [OTHER]

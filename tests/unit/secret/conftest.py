@@ -13,21 +13,16 @@ from embedsvc.secret.settings import VaultSettings
 SECONDS = 10
 
 
-class Changes:
-    """What was told of changes."""
+@pytest.fixture
+def becomes():
+    """Waits until a secret has a value."""
 
-    def __init__(self):
-        self.told = []
-        self._event = asyncio.Event()
+    async def wait(secret, value):
+        async with asyncio.timeout(SECONDS):
+            while secret.value != value:  # noqa: ASYNC110 - it sets no event
+                await asyncio.sleep(0.001)
 
-    def __call__(self, setting, secret):
-        self.told.append((setting, secret.value))
-        self._event.set()
-
-    async def next(self):
-        await asyncio.wait_for(self._event.wait(), SECONDS)
-        self._event.clear()
-        return self.told[-1]
+    return wait
 
 
 @pytest.fixture(autouse=True)
@@ -79,8 +74,3 @@ def vault_settings(vault, tmp_path):
     path = tmp_path / "token"
     path.write_text(vault.issue())
     return VaultSettings(address=vault.address, token_file=path, refresh_seconds=0.01)
-
-
-@pytest.fixture
-async def changes():
-    return Changes()

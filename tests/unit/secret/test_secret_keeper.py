@@ -3,6 +3,7 @@
 import asyncio
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -18,16 +19,45 @@ FROM_AWS = SecretRef.parse("aws:embedsvc")
 
 
 def test_a_secret_is_not_shown(ref):
-    secret = Secret(ref, b"s3cret")
+    secret = Secret(ref, b"s3cret", bytes)
     assert repr(secret) == str(secret) == f"{secret}" == f"Secret({ref})"
     assert not hasattr(secret, "__dict__")
 
 
-def test_of_many_lines_the_first_counts_and_blank_ones_do_not():
-    secret = Secret(FROM_AWS, b"\nnew\r\n\n  \nold\n")
-    assert secret.lines == (b"new", b"old")
-    secret.replace(b"newer\nnew")
-    assert (secret.value, secret.lines) == (b"newer\nnew", (b"newer", b"new"))
+def number(content):
+    if not content.strip().isdigit():
+        raise ValueError("there is no number")
+    return int(content)
+
+
+def test_a_secret_means_what_its_parser_says_and_keeps_that_where_a_change_means_nothing():
+    secret = Secret(FROM_AWS, b"1", number)
+    secret.replace(b"2")
+    with pytest.raises(ValueError, match="there is no number"):
+        secret.replace(b"s3cret")
+    assert (secret.value, secret.meaning) == (b"2", 2)
+
+
+async def test_what_means_nothing_at_the_start_stops_the_start_and_names_setting_and_place(ref):
+    with pytest.raises(ConfigurationError, match=rf"^a\.b \({ref}\): there is no number$"):
+        async with open_secrets({"a.b": ref}, parsers={"a.b": number}):
+            pass
+
+
+async def test_a_change_is_parsed_behind_everybodys_back(path, ref, rewrite, becomes):
+    path.write_text("1")
+    threads = []
+
+    def parse(content):
+        threads.append(threading.current_thread())
+        return number(content)
+
+    async with open_secrets({"a": ref}, parsers={"a": parse}) as secrets:
+        rewrite("2")
+        await becomes(secrets["a"], b"2")
+        assert secrets["a"].meaning == 2
+    assert len(threads) == 2
+    assert threading.current_thread() not in threads
 
 
 async def test_secrets_of_several_places_are_there_from_the_start_by_setting(ref, vault_settings):
@@ -96,24 +126,23 @@ async def test_an_empty_secret_stops_the_start(path, ref, content):
             pass
 
 
-async def test_a_file_that_changes_is_noticed_in_the_background(ref, rewrite, changes, logs):
-    async with open_secrets({"convex.admin_key": ref}, changed=changes) as secrets:
+async def test_a_file_that_changes_is_noticed_in_the_background(ref, rewrite, becomes, logs):
+    async with open_secrets({"convex.admin_key": ref}) as secrets:
         rewrite("s3cret-2\n")
-        assert await changes.next() == ("convex.admin_key", b"s3cret-2")
-        assert secrets["convex.admin_key"].value == b"s3cret-2"
+        await becomes(secrets["convex.admin_key"], b"s3cret-2")
     assert [entry["event"] for entry in logs] == ["secret changed"]
 
 
-async def test_a_secret_that_changes_in_vault_is_noticed_in_the_background(vault, vault_settings, changes):
-    async with open_secrets({"signing.secret": FROM_VAULT}, vault_settings, changed=changes) as secrets:
+async def test_a_secret_that_changes_in_vault_is_noticed_in_the_background(vault, vault_settings, becomes):
+    async with open_secrets({"signing.secret": FROM_VAULT}, vault_settings) as secrets:
         vault.put("embedsvc", key="s3cret-2\ns3cret")
-        await changes.next()
-        assert secrets["signing.secret"].lines == (b"s3cret-2", b"s3cret")
+        await becomes(secrets["signing.secret"], b"s3cret-2\ns3cret")
 
 
-async def test_after_the_context_nothing_is_looked_at(ref, rewrite, changes):
-    async with open_secrets({"a": ref}, changed=changes) as secrets:
-        pass
+async def test_after_the_context_nothing_is_looked_at(ref, rewrite):
+    before = asyncio.all_tasks()
+    async with open_secrets({"a": ref}) as secrets:
+        assert len(asyncio.all_tasks() - before) == 1
     rewrite("s3cret-2")
-    assert not [task for task in asyncio.all_tasks() if task.get_name() == "secrets"]
-    assert (secrets["a"].value, changes.told) == (b"s3cret", [])
+    assert asyncio.all_tasks() <= before
+    assert secrets["a"].value == b"s3cret"

@@ -3,9 +3,12 @@
 import asyncio
 import threading
 import time
+from itertools import chain, repeat
 
 import pytest
 
+from embedsvc import background
+from embedsvc.background import running
 from embedsvc.secret.files import FileSource
 from embedsvc.secret.keeper import Keeper, open_secrets
 from embedsvc.secret.reference import SecretRef
@@ -111,28 +114,32 @@ async def test_a_place_is_asked_in_a_thread_and_never_twice_at_once(ref):
     assert threading.current_thread() not in witness.threads
 
 
-async def test_what_uses_a_secret_and_fails_is_told_of_without_its_words_and_the_rest_goes_on(
-    ref, rewrite, changes, logs
-):
-    def changed(setting, secret):
-        if setting == "a":
-            raise ValueError(f"not base64: {secret.value}")
-        changes(setting, secret)
+async def test_a_change_that_means_nothing_keeps_what_was_before_and_is_told_of_once(ref, rewrite, logs):
+    def parse(content):
+        if not content.startswith(b"s3cret"):
+            raise ValueError("it does not begin as it must")
+        return len(content)
 
-    keeper = Keeper(FileSource(), SECONDS, changed)
-    for setting in "ab":
-        await keeper.add(setting, ref)
-    for text in ("s3cret-2", "s3cret-3"):
-        rewrite(text)
+    keeper = Keeper(FileSource(), SECONDS)
+    await keeper.add("a.b", ref, parse)
+    rewrite("another")
+    for _ in range(3):
         await keeper.look()
-    assert changes.told == [("b", b"s3cret-2"), ("b", b"s3cret-3")]
-    failures = [entry for entry in logs if entry["log_level"] == "error"]
-    assert [(entry["setting"], entry["error"]) for entry in failures] == [("a", "ValueError")] * 2
+    assert (keeper.secrets["a.b"].value, keeper.secrets["a.b"].meaning) == (b"s3cret", 6)
+    rewrite("s3cret-2")
+    await keeper.look()
+    assert keeper.secrets["a.b"].meaning == 8
+    assert events(logs) == [
+        ("warning", "secret not read again; that of before holds"),
+        ("info", "secret read again"),
+        ("info", "secret changed"),
+    ]
+    assert logs[0]["error"] == "it does not begin as it must"
 
 
-async def test_a_fault_of_our_own_is_logged_and_does_not_end_the_watch(ref, changes, logs):
+async def test_a_fault_of_our_own_is_logged_and_does_not_end_the_watch(monkeypatch, ref, becomes, logs):
     class Faulty:
-        answers = iter([b"s3cret", KeyError("fault"), b"s3cret-2"])
+        answers = chain([b"s3cret", KeyError("fault")], repeat(b"s3cret-2"))
 
         def fetch(self, _ref):
             answer = next(self.answers)
@@ -140,10 +147,12 @@ async def test_a_fault_of_our_own_is_logged_and_does_not_end_the_watch(ref, chan
                 raise answer
             return answer
 
-    keeper = Keeper(Faulty(), 0.01, changes)
+    monkeypatch.setattr(background, "PAUSE_SECONDS", 0.0)
+    keeper = Keeper(Faulty(), 0.01)
     await keeper.add("a", ref)
-    watching = asyncio.create_task(keeper.watch())
-    assert await changes.next() == ("a", b"s3cret-2")
-    watching.cancel()
-    await asyncio.wait([watching])
-    assert events(logs) == [("error", "secrets were not looked at"), ("info", "secret changed")]
+    async with running(keeper.watch):
+        await becomes(keeper.secrets["a"], b"s3cret-2")
+    assert events(logs) == [
+        ("error", "background work failed; it begins anew"),
+        ("info", "secret changed"),
+    ]
