@@ -13,14 +13,11 @@ from cachetools import TTLCache
 from embedsvc.background import running
 from embedsvc.errors import OverloadedError
 from embedsvc.metrics import Metrics
-from embedsvc.store.presence import Presence
+from embedsvc.store.presence import FIRST_SECONDS, Presence
 from embedsvc.store.protocols import KeyStore, StoreError
 from embedsvc.store.records import KeyRecord
 
 log = structlog.get_logger()
-
-FIRST_SECONDS = 0.05
-"""How long a key's very first use waits for the store."""
 
 REFRESH_SECONDS = 20.0
 """How old may be what is known of a key, while the store answers. A revoked key stops within this and

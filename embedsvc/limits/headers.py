@@ -7,9 +7,8 @@ https://platform.openai.com/docs/guides/rate-limits#rate-limits-in-headers: `x-r
 from collections.abc import Sequence
 
 from embedsvc.limits.bucket import Bucket
+from embedsvc.periods import HOUR, MINUTE
 
-MINUTE = 60
-HOUR = 3600
 Headers = list[tuple[str, str]]
 
 

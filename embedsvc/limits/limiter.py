@@ -11,12 +11,9 @@ from cachetools import LRUCache
 from embedsvc.background import running
 from embedsvc.limits.bucket import Bucket, Limit
 from embedsvc.metrics import LimitMetrics
-from embedsvc.store.presence import Presence
+from embedsvc.store.presence import FIRST_SECONDS, Presence
 from embedsvc.store.protocols import LimitStore, StoreError
 from embedsvc.store.records import Grant
-
-FIRST_SECONDS = 0.05
-"""How long the very first use of a key and of its limits waits for the store."""
 
 WAIT_SECONDS = 0.05
 """How long a call that would be refused waits for a lease that is on its way."""
@@ -149,8 +146,10 @@ class Limiter:
                 self._fail(some, TimeoutError("no answer in time"))
             # A late answer counts, too: its units are gone in the store.
             self._grant(some, await asking)
-        except StoreError as error:
-            self._fail(some, error)
+        except Exception as error:
+            self._fail(some, error)  # of whatever kind: else they would wait for ever
+            if not isinstance(error, StoreError):
+                raise
         finally:
             asking.cancel()
 

@@ -4,6 +4,9 @@ import structlog
 
 log = structlog.get_logger()
 
+FIRST_SECONDS = 0.05
+"""How long the very first use of a key and of its limits waits for the store."""
+
 
 class Presence:
     """Remembers whether the last call went well.

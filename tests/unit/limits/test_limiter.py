@@ -6,6 +6,7 @@ import time
 import pytest
 from structlog.testing import capture_logs
 
+from embedsvc import background
 from embedsvc.limits import limiter as module
 from embedsvc.limits.bucket import Limit
 from embedsvc.limits.limiter import open_limiter
@@ -142,3 +143,21 @@ async def test_a_lease_that_comes_late_counts_and_meanwhile_no_other_is_asked_fo
         await asyncio.sleep(0)
     # Ten were leased, and seven of them are gone.
     assert bucket.remaining(time.monotonic()) == 93
+
+
+async def test_an_error_that_nobody_expects_fails_open_too_and_the_next_lease_is_asked_for(
+    limited, sick, monkeypatch
+):
+    monkeypatch.setattr(background, "PAUSE_SECONDS", 0.0)
+    sick.error = KeyError("a mistake of ours")
+    bucket = limited.bucket(REQUESTS)
+    with capture_logs() as logs:
+        assert await take(limited, bucket) is None
+        assert limited._presence.away
+        sick.error = None
+        sick.well.set()
+        async with asyncio.timeout(20):
+            while limited._presence.away:
+                assert await take(limited, bucket) is None
+                await asyncio.sleep(0.001)
+    assert "background work failed; it begins anew" in [line["event"] for line in logs]
