@@ -9,9 +9,9 @@ from embedsvc.access.principal import Principal
 from embedsvc.config import IdentitySettings, Settings
 from embedsvc.limits.bucket import SHARED, Bucket, Limit
 from embedsvc.limits.limiter import Limiter
+from embedsvc.periods import MINUTE
 from embedsvc.store.records import KeyRecord, Limits
 
-MINUTE = 60.0
 MOST = 100_000
 """Principals that are remembered."""
 

@@ -8,7 +8,6 @@ PREFIX = "emb_"
 """What every key starts with, so that scanners for secrets can match it: `emb_[A-Za-z0-9_-]{43}`."""
 
 KEY = re.compile("emb_[A-Za-z0-9_-]{43}")
-DIGEST = re.compile("[0-9a-f]{64}")
 
 SHOWN = len(PREFIX) + 8
 """Characters of a key that people may see: 48 of its 256 bits."""

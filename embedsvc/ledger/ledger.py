@@ -12,7 +12,7 @@ from embedsvc.metrics import Metrics
 from embedsvc.store.protocols import LedgerStore
 from embedsvc.store.records import FailureRow, RequestRow
 
-MOST_FAILURES = 5_000
+MOST_FAILURE_ROWS = 5_000
 """Rows of failed authentications that may wait."""
 
 
@@ -52,7 +52,7 @@ async def open_ledger(
 ) -> AsyncIterator[Ledger]:
     """Write behind the callers' backs while the context is open; leaving writes what is left."""
     requests = Outbox("requests", store.log_requests, Bounds(settings.queue_rows), metrics.outbox("requests"))
-    failures = Outbox("failures", store.log_failures, Bounds(MOST_FAILURES), metrics.outbox("failures"))
+    failures = Outbox("failures", store.log_failures, Bounds(MOST_FAILURE_ROWS), metrics.outbox("failures"))
     ledger = Ledger(requests, failures, metrics)
     try:
         async with running(requests.run), running(failures.run), running(ledger.run):

@@ -11,12 +11,12 @@ import structlog
 
 from embedsvc.background import running
 from embedsvc.config import LedgerSettings
+from embedsvc.periods import DAY
 from embedsvc.store.protocols import LedgerStore, StoreError
 
 log = structlog.get_logger()
 
 INTERVAL = 3600.0
-DAY = 86_400
 AT_ONCE = 2_000
 """Rows of one step: others write in between."""
 

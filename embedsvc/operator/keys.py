@@ -12,7 +12,6 @@ from embedsvc.store.protocols import KeyStore, StoreAwayError
 from embedsvc.store.records import KeyRecord
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._@/-]{0,63}")
-DAY = 86_400.0
 STARTED = 16
 """Characters of a digest that tell a key from all others."""
 

@@ -7,7 +7,8 @@ from typing import get_args
 
 from embedsvc.config.trust import Call
 from embedsvc.operator import numbers
-from embedsvc.operator.keys import DAY, check_name
+from embedsvc.operator.keys import check_name
+from embedsvc.periods import DAY
 from embedsvc.store.records import InjectionPolicy, KeyRecord, Limits
 
 LIMITS = ("requests_per_minute", "tokens_per_minute", "quota_requests", "quota_tokens")

@@ -14,9 +14,9 @@ from embedsvc.config import Settings
 from embedsvc.errors import ConfigurationError
 from embedsvc.operator import handover, importing, keys
 from embedsvc.operator import keys_arguments as arguments
-from embedsvc.operator.keys import DAY
 from embedsvc.operator.opening import opened_store
 from embedsvc.operator.shown import FORMS, Column, moment, show
+from embedsvc.periods import DAY
 from embedsvc.store.protocols import Store, StoreError
 from embedsvc.store.records import KeyRecord
 

@@ -18,6 +18,8 @@ FORMS: Sequence[Form] = ("table", "csv", "json")
 
 Cell = str | int | float | None
 
+CENT = 0.01
+
 WIDE = 10_000
 """Columns of what is no terminal: each row is a line."""
 
@@ -61,8 +63,8 @@ def _written(cell: Cell) -> str:
             return "-"
         case int():
             return f"{cell:,}"
-        case float():
-            return f"{cell:,.2f}"
+        case float():  # what is less than a cent is something, too
+            return f"{cell:.6f}" if 0 < cell < CENT else f"{cell:,.2f}"
         case _:
             return cell
 

@@ -10,10 +10,10 @@ from embedsvc.operator.numbers import whole_days
 from embedsvc.operator.opening import opened_store
 from embedsvc.operator.shown import FORMS, Column, moment, show
 from embedsvc.operator.usage import GROUPS, Group, columns, report
+from embedsvc.periods import DAY
 from embedsvc.store.protocols import Store
 
 DAYS = 30
-DAY = 86_400
 FAILURES = (
     Column("last", "last"),
     Column("key prefix", "key_prefix"),

@@ -5,6 +5,9 @@ from typing import Protocol
 
 from embedsvc.store.records import FailureRow, Grant, KeyRecord, RequestRow, UsageRow, Want
 
+MOST_FAILURES = 1000
+"""Failed authentications of one answer."""
+
 
 class StoreError(Exception):
     """A store did not do what it was asked."""
@@ -63,7 +66,7 @@ class LedgerStore(Protocol):
         """Return what was used in a span of days, both counted in."""
 
     async def failures(self, since: float) -> Sequence[FailureRow]:
-        """Return failed authentications, the latest first, a thousand at most."""
+        """Return failed authentications, the latest first, `MOST_FAILURES` at most."""
 
     async def purge(self, before: float, usage_before_day: str, limit: int) -> int:
         """Forget requests and failures of before a time, and usage of before a day.
@@ -80,6 +83,3 @@ class Store(KeyStore, LimitStore, LedgerStore, Protocol):
     @property
     def name(self) -> str:
         """What and where it is, for people."""
-
-    async def check(self) -> None:
-        """Raise StoreError unless it answers."""

@@ -3,9 +3,8 @@
 import datetime as dt
 from collections.abc import Iterable, Sequence
 
+from embedsvc.periods import DAY
 from embedsvc.store.records import RequestRow, UsageRow
-
-DAY = 86_400
 
 
 def add_up(rows: Iterable[RequestRow]) -> Sequence[UsageRow]:

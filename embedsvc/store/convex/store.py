@@ -6,12 +6,11 @@ from dataclasses import dataclass
 
 from embedsvc.store.convex.client import ConvexClient, Json, open_client
 from embedsvc.store.convex.wire import decode, encode, milliseconds, understood
+from embedsvc.store.protocols import MOST_FAILURES
 from embedsvc.store.records import FailureRow, Grant, KeyRecord, RequestRow, UsageRow, Want
 
 PAGE = 500
 """Rows of one question, and of one answer."""
-
-MOST_FAILURES = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +30,6 @@ class ConvexStore:
         self._keys = clients.keys
         self._limits = clients.limits
         self._ledger = clients.ledger
-
-    async def check(self) -> None:
-        """See Store."""
-        await self._keys.version()
 
     @understood()
     async def find_keys(self, digests: Sequence[str]) -> Mapping[str, KeyRecord]:

@@ -5,10 +5,9 @@ from collections.abc import Sequence
 from dataclasses import fields
 from operator import attrgetter
 
+from embedsvc.store.protocols import MOST_FAILURES
 from embedsvc.store.records import FailureRow, RequestRow, UsageRow
 from embedsvc.store.usage import add_up
-
-MOST_FAILURES = 1000
 
 REQUEST, FAILURE, USAGE = (
     [field.name for field in fields(row)] for row in (RequestRow, FailureRow, UsageRow)

@@ -38,10 +38,6 @@ class SQLiteStore:
         self._reading = reading
         self._writing = writing
 
-    async def check(self) -> None:
-        """See Store."""
-        await self._reading.run(lambda db: db.execute("SELECT 1").fetchone())
-
     async def find_keys(self, digests: Sequence[str]) -> Mapping[str, KeyRecord]:
         """See KeyStore."""
         return await self._reading.run(partial(keys.find, digests=digests))

@@ -8,7 +8,6 @@ import pytest
 from embedsvc.errors import ConfigurationError
 from embedsvc.keys import token
 from embedsvc.operator.keys import (
-    DAY,
     SelectionError,
     check_name,
     create,
@@ -21,6 +20,7 @@ from embedsvc.operator.keys import (
     succeed,
     working,
 )
+from embedsvc.periods import DAY
 from embedsvc.store.protocols import StoreAwayError, StoreRefusedError
 from embedsvc.store.records import InjectionPolicy, KeyRecord, Limits
 from embedsvc.store.sqlite.store import open_sqlite

@@ -237,7 +237,3 @@ async def test_what_is_old_is_purged_in_steps(store):
     assert len(gone) > 2
     assert [used.day for used in await store.usage("2000-01-01", "2100-01-01")] == [DAY]
     assert await store.failures(0) == [FAILURE]
-
-
-async def test_it_says_that_it_is_there(store):
-    await store.check()
