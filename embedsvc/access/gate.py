@@ -1,8 +1,9 @@
 """Lets callers in: by certificate, key and signature, as the policy has it."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache, partial
 
 import structlog
 
@@ -25,6 +26,8 @@ from embedsvc.store.records import KeyRecord
 
 SCHEME = "bearer "
 FORWARDED = "x-forwarded-for"
+MOST_NAMES = 4096
+"""Certificates, by their names, whose identity is remembered."""
 
 Metadata = Mapping[str, str | bytes]
 
@@ -38,14 +41,14 @@ class Knock:
         digest: The SHA-256 of the message in hexadecimal, of no bytes for a stream; only where it is signed.
         metadata: What came with the call.
         certificate: The peer's, in PEM.
-        peer: The peer's address, as gRPC writes it.
+        peer: Says the peer's address, as gRPC writes it.
     """
 
     method: str
     digest: str
     metadata: Metadata
     certificate: bytes
-    peer: str
+    peer: Callable[[], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,7 @@ class Gate:
         self, policy: Policy, keys: KeyFinder, verifier: Verifier, holdings: Holdings, ledger: Ledger
     ) -> None:
         self._policy = policy
+        self._find_identity = lru_cache(MOST_NAMES)(partial(find_identity, policy.identities))
         self._keys = keys
         self._verifier = verifier
         self._holdings = holdings
@@ -123,7 +127,7 @@ class Gate:
             raise Refusal(refusal.REVOKED_CERTIFICATE)
 
     def _identify(self, peer: Peer) -> IdentitySettings:
-        identity = find_identity(self._policy.identities, peer.names)
+        identity = self._find_identity(peer.names)
         if identity is None:
             raise Refusal(refusal.UNKNOWN_IDENTITY)
         return identity
@@ -163,7 +167,7 @@ class Gate:
 
     def _write_down(self, reason: str, identity: IdentitySettings | None, knock: Knock) -> None:
         key = _bearer(knock.metadata) or ""
-        whence = address.of_peer(knock.peer)
+        whence = address.of_peer(knock.peer())
         if identity is not None and identity.forwards:
             whence = address.forwarded(knock.metadata.get(FORWARDED)) or whence
         # What is not a key may be anything, another service's password included.

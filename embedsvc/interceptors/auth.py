@@ -47,7 +47,7 @@ def _knock(method: str, request: object, context: Context) -> Knock:
         digest=_digest(request) if is_signed(sent) else "",
         metadata=sent,
         certificate=next(iter(context.auth_context().get(CERTIFICATE, ())), b""),
-        peer=context.peer(),
+        peer=context.peer,
     )
 
 

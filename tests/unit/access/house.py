@@ -101,7 +101,7 @@ def knock(certificate, key=None, metadata=None, **fields):
         digest=digest(MESSAGE),
         metadata={**sent, **(metadata or {})},
         certificate=certificate,
-        peer=f"ipv4:{ADDRESS}:5000",
+        peer=lambda: f"ipv4:{ADDRESS}:5000",
     )
     return replace(call, **fields)
 

@@ -37,7 +37,7 @@ async def test_whoever_is_nobody_speaks_for_nobody_else(refused, certificate):
 
 
 async def test_an_address_that_is_none_is_empty(refused, certificate):
-    await refused(knock(certificate("envoy"), peer="unix:/run/x"), "no_key", address="")
+    await refused(knock(certificate("envoy"), peer=lambda: "unix:/run/x"), "no_key", address="")
 
 
 async def test_failures_that_are_alike_are_one_row_of_the_store(tmp_path, ca, crl, certificate):
