@@ -7,10 +7,10 @@ The shape is of https://platform.openai.com/docs/guides/error-codes: `{"error": 
 import json
 import math
 
-from embedsvc.errors import EmbedsvcError, RateLimitedError
+from embedsvc.errors import EmbedsvcError, RateLimitedError, UnauthenticatedError
 
 BODY = "x-openai-error"
-"""Read by envoy/openai_errors.lua."""
+"""Read by envoy/openai.lua."""
 
 SERVICE = "/embedsvc.v1.OpenAIService/"
 
@@ -37,7 +37,9 @@ def trailers(method: str, error: EmbedsvcError) -> list[tuple[str, str]]:
 
 
 def _advice(error: EmbedsvcError) -> list[tuple[str, str]]:
-    """When to try again. OpenAI's SDKs try all that is 429 again, unless they are told not to."""
+    """What to send, or when to try again. OpenAI's SDKs try all that is 429 again, unless told not to."""
+    if isinstance(error, UnauthenticatedError):
+        return [("www-authenticate", "Bearer")]
     if error.retry_after is not None:
         return [("retry-after", str(math.ceil(error.retry_after)))]
     return [("x-should-retry", "false")] if isinstance(error, RateLimitedError) else []

@@ -1,7 +1,7 @@
 """OpenAI's answers as finished JSON, exact to the byte where clients look."""
 
 from base64 import b64encode
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 
 import orjson
 
@@ -57,9 +57,9 @@ def encode_model(name: str, created: int) -> bytes:
     return orjson.dumps(_model(name, created))
 
 
-def encode_models(names: Sequence[str], created: int) -> bytes:
-    """The body of `GET /v1/models`."""
-    return orjson.dumps({"object": "list", "data": [_model(name, created) for name in names]})
+def encode_models(created: Mapping[str, int]) -> bytes:
+    """The body of `GET /v1/models`, of names and when what they mean was made."""
+    return orjson.dumps({"object": "list", "data": [_model(*item) for item in created.items()]})
 
 
 def _model(name: str, created: int) -> dict[str, str | int]:

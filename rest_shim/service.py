@@ -1,7 +1,7 @@
 """The servicer that Envoy transcodes: OpenAI's API over the same embedder as gRPC's."""
 
 import asyncio
-import time
+from datetime import UTC, datetime, time
 from functools import partial
 
 import grpc
@@ -10,6 +10,7 @@ from google.api.httpbody_pb2 import HttpBody
 from embedsvc import rpc
 from embedsvc.config import Settings
 from embedsvc.embedder import Embedder
+from embedsvc.engine.catalog import CATALOG
 from embedsvc.engine.engine import Engine
 from embedsvc.errors import OverloadedError
 from embedsvc.health import HealthReporter
@@ -37,7 +38,6 @@ class OpenAIService:
         self._engine = engine
         self._health = health
         self._settings = settings
-        self._started = int(time.time())
 
     def handlers(self) -> grpc.GenericRpcHandler:
         """Its RPCs, for a server."""
@@ -73,12 +73,13 @@ class OpenAIService:
 
     async def list_models(self, _request: pb.ListOpenAIModelsRequest, _context: Context) -> HttpBody:
         """`GET /v1/models`."""
-        return _json(responses.encode_models(list(self._engine.names), self._started))
+        created = {name: _created(model.name) for name, model in self._engine.names.items()}
+        return _json(responses.encode_models(created))
 
     async def retrieve_model(self, request: pb.RetrieveModelRequest, _context: Context) -> HttpBody:
         """`GET /v1/models/{model}`, under the name that was asked for, as OpenAI does."""
-        self._engine.find(request.model)
-        return _json(responses.encode_model(request.model, self._started))
+        created = _created(self._engine.find(request.model).name)
+        return _json(responses.encode_model(request.model, created))
 
     async def get_health(self, _request: pb.GetHealthRequest, _context: Context) -> HttpBody:
         """`GET /health`."""
@@ -86,6 +87,12 @@ class OpenAIService:
             raise OverloadedError("the server drains, or no replica of its primary model is healthy")
         device = self._engine.primary.devices[0]
         return _json(responses.encode_health(device, self._engine.gpu_name))
+
+
+def _created(model: str) -> int:
+    """When a model was published, in Unix time: the same from every server. 0 for one that is not known."""
+    entry = CATALOG.get(model)
+    return int(datetime.combine(entry.created, time(), UTC).timestamp()) if entry else 0
 
 
 def _json(data: bytes) -> HttpBody:

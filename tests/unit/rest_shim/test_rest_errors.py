@@ -4,7 +4,14 @@ import json
 
 import pytest
 
-from embedsvc.errors import InternalError, InvalidRequestError, ModelNotFoundError, OverloadedError
+from embedsvc.errors import (
+    InternalError,
+    InvalidRequestError,
+    InvalidSignatureError,
+    ModelNotFoundError,
+    OverloadedError,
+    UnauthenticatedError,
+)
 from rest_shim import errors
 
 METHOD = "/embedsvc.v1.OpenAIService/CreateEmbedding"
@@ -40,6 +47,11 @@ def test_a_body_is_ascii_without_line_breaks_whatever_the_caller_sent():
 def test_trailers_carry_the_body_for_what_envoy_transcodes():
     error = InvalidRequestError("bad")
     assert errors.trailers(METHOD, error) == [("x-openai-error", errors.to_body(error))]
+
+
+@pytest.mark.parametrize("error", [UnauthenticatedError, InvalidSignatureError])
+def test_who_is_not_known_is_told_the_scheme(error):
+    assert ("www-authenticate", "Bearer") in errors.trailers(METHOD, error("no API key"))
 
 
 @pytest.mark.parametrize(("seconds", "header"), [(1.0, "1"), (0.1, "1"), (1.2, "2"), (60, "60")])

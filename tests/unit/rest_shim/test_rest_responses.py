@@ -83,8 +83,9 @@ def test_a_model_is_what_openai_lists():
         "owned_by": "embedsvc",
     }
     assert Model.model_validate_json(one, strict=True).created == 1_700_000_000
-    listed = json.loads(responses.encode_models(["a", "b"], 1))
-    assert (listed["object"], [item["id"] for item in listed["data"]]) == ("list", ["a", "b"])
+    listed = json.loads(responses.encode_models({"a": 1, "b": 2}))
+    assert listed["object"] == "list"
+    assert [(item["id"], item["created"]) for item in listed["data"]] == [("a", 1), ("b", 2)]
 
 
 @pytest.mark.parametrize("gpu", [None, "NVIDIA H200"])
