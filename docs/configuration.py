@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from pydantic import BaseModel
 
-from embedsvc.config import PREFIX, IdentitySettings, ModelOverrides, Settings
+from embedsvc.config import PREFIX, EdgeRates, IdentitySettings, ModelOverrides, Settings
 
 HEAD = f"""# Configuration
 
@@ -26,6 +26,7 @@ def lines() -> Iterator[str]:
         yield from _section(f"[{name}]", section)
     yield from _section('[models.settings."NAME"]', ModelOverrides)
     yield from _section("[[auth.identities]]", IdentitySettings)
+    yield from _section("[edge.rates]", EdgeRates)
 
 
 def _section(title: str, section: type[BaseModel]) -> Iterator[str]:
@@ -35,7 +36,7 @@ def _section(title: str, section: type[BaseModel]) -> Iterator[str]:
     yield "| key | default | meaning |"
     yield "|---|---|---|"
     for name, field in section.model_fields.items():
-        if name == "settings":
+        if name in ("settings", "rates"):  # a table of its own
             continue
         yield f"| `{name}` | {_default(field)} | {_prose(field)} |"
     yield ""

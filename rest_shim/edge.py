@@ -1,5 +1,6 @@
 """Renders envoy.yaml and the files that it names."""
 
+import json
 import shutil
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -8,10 +9,13 @@ from string import Template
 from google.protobuf.descriptor import FileDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
-from embedsvc.config import Settings
+from embedsvc.config import EdgeSettings, Rate, Settings, reachable
 from embedsvc.errors import ConfigurationError
 from embedsvc.v1 import openai_pb2
+from rest_shim import secrets
 from rest_shim.service import JSON_GROWTH
+
+SCRIPTS = ("openai.lua", "access_log.lua")
 
 
 def render(settings: Settings, folder: Path) -> Path:
@@ -21,8 +25,11 @@ def render(settings: Settings, folder: Path) -> Path:
         ConfigurationError: The template is not there.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with as_file(files("rest_shim") / "envoy" / "openai_errors.lua") as script:
-        shutil.copy(script, folder)
+    for name in SCRIPTS:
+        with as_file(files("rest_shim") / "envoy" / name) as script:
+            shutil.copyfile(script, folder / name)
+    for name, secret in secrets.all_of(settings.edge).items():
+        (folder / f"{name}.yaml").write_text(json.dumps(secret, indent=1))
     (folder / "descriptor.pb").write_bytes(_descriptors().SerializeToString())
     try:
         template = Template(settings.edge.template.read_text())
@@ -36,19 +43,43 @@ def render(settings: Settings, folder: Path) -> Path:
 def _values(settings: Settings, folder: Path) -> dict[str, object]:
     edge = settings.edge
     return {
-        "REST_HOST": edge.host,
-        "REST_PORT": edge.port,
+        "HOST": edge.host,
+        "HTTP_PORT": edge.port,
+        "TLS_PORT": edge.tls_port,
+        "GRPC_PORT": edge.grpc_port,
+        "STATS_PORT": edge.stats_port,
         "ADMIN_HOST": edge.admin_host,
         "ADMIN_PORT": edge.admin_port,
-        "UPSTREAM_HOST": edge.upstream_host,
-        "UPSTREAM_PORT": edge.upstream_port or settings.server.port,
-        "CA": edge.ca.absolute(),
-        "CERTIFICATE": edge.certificate.absolute(),
-        "KEY": edge.key.absolute(),
+        "PUBLIC_PORT": edge.public_port or edge.tls_port,
+        "TRUSTED_HOPS": edge.trusted_hops,
+        "REDIRECTED_PERCENT": 100 if edge.profile == "production" else 0,
+        "ORIGINS": json.dumps(_origins(edge)),
+        "UPSTREAMS": json.dumps(_endpoints(settings)),
+        **{f"{of.upper()}_BUCKET": json.dumps(_bucket(edge.rate(of))) for of in ("address", "key", "uri")},
         "EDGE_DIR": folder.absolute(),
+        "CONNECTION_STREAMS": settings.server.max_connection_streams,
         "MAX_REQUEST_BYTES": settings.limits.max_request_bytes,
         "BUFFER_BYTES": JSON_GROWTH * settings.limits.max_request_bytes,
     }
+
+
+def _origins(edge: EdgeSettings) -> list[dict[str, object]]:
+    chosen = edge.origins or (("*",) if edge.profile == "development" else ())
+    return [{"safe_regex": {"regex": ".*"}} if origin == "*" else {"exact": origin} for origin in chosen]
+
+
+def _endpoints(settings: Settings) -> list[dict[str, object]]:
+    chosen = settings.edge.upstreams or (f"{reachable(settings.server.host)}:{settings.server.port}",)
+    addresses = (name.rpartition(":") for name in chosen)
+    return [
+        {"endpoint": {"address": {"socket_address": {"address": host.strip("[]"), "port_value": int(port)}}}}
+        for host, _, port in addresses
+    ]
+
+
+def _bucket(rate: Rate) -> dict[str, object]:
+    """As `envoy.type.v3.TokenBucket`; Envoy fills it all the time, not once a second."""
+    return {"max_tokens": rate.burst, "tokens_per_fill": rate.per_second, "fill_interval": "1s"}
 
 
 def _descriptors() -> FileDescriptorSet:

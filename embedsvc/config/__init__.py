@@ -5,10 +5,11 @@ Sources, later over earlier: the defaults in the sections, the TOML file, `EMBED
 find them. The sections' docstrings are the reference in docs/configuration.md.
 """
 
+from embedsvc.config.base import reachable
+from embedsvc.config.edge import EdgeRates, EdgeSettings, Rate
 from embedsvc.config.engine import EncoderName, EngineSettings, ModelOverrides, ModelSettings, Precision
 from embedsvc.config.load import PREFIX, Settings, load
 from embedsvc.config.server import (
-    EdgeSettings,
     LimitSettings,
     LogSettings,
     MetricsSettings,
@@ -27,6 +28,7 @@ from embedsvc.config.trust import (
 __all__ = [
     "PREFIX",
     "AuthSettings",
+    "EdgeRates",
     "EdgeSettings",
     "EncoderName",
     "EngineSettings",
@@ -39,10 +41,12 @@ __all__ = [
     "ModelOverrides",
     "ModelSettings",
     "Precision",
+    "Rate",
     "RateSettings",
     "ServerSettings",
     "Settings",
     "StoreSettings",
     "TlsSettings",
     "load",
+    "reachable",
 ]

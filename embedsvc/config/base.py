@@ -13,3 +13,11 @@ class Section(BaseModel):
     """A table of the file: frozen, and without room for keys that nobody knows."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+ANY = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - compared with, not bound
+
+
+def reachable(host: str) -> str:
+    """An address to connect to, for one to listen on."""
+    return ANY.get(host, host)

@@ -15,9 +15,9 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from embedsvc.config.edge import EdgeSettings
 from embedsvc.config.engine import EngineSettings, ModelSettings
 from embedsvc.config.server import (
-    EdgeSettings,
     LimitSettings,
     LogSettings,
     MetricsSettings,
@@ -39,8 +39,11 @@ from embedsvc.secret.settings import AwsSettings, VaultSettings
 PREFIX = "EMBEDSVC_"
 FILE_VARIABLE = "EMBEDSVC_CONFIG"
 
-PATHS = frozenset({"EMBEDSVC_TLS__KEY", "EMBEDSVC_EDGE__KEY"})
-"""Variables that hold the path of a key."""
+NO_SECRETS = frozenset(
+    f"{PREFIX}{name}"
+    for name in ("TLS__KEY", "EDGE__KEY", "EDGE__PUBLIC_KEY", "EDGE__GRPC_KEY", "EDGE__RATES__KEY")
+)
+"""Variables that are called like a secret, and hold the path of one or a number."""
 
 SERVICE_LINK = re.compile(r"EMBEDSVC_(SERVICE|PORT)(_[A-Z0-9]+)*")
 """What Kubernetes puts into the environment for a service that is called embedsvc."""
@@ -127,7 +130,7 @@ def load(path: Path | None = None) -> Settings:
         raise ConfigurationError(_explain(error, path)) from None
     except SettingsError as error:
         raise ConfigurationError(f"{error.__cause__}: {error}; lists and tables are JSON") from None
-    refuse_secrets(os.environ, settings.places, PATHS)
+    refuse_secrets(os.environ, settings.places, NO_SECRETS)
     return settings
 
 

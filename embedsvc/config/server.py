@@ -79,28 +79,3 @@ class LogSettings(Section):
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     """The least level that is written."""
-
-
-class EdgeSettings(Section):
-    """`[edge]`: Envoy, as `make run` and `embedsvc render-edge` set it up."""
-
-    template: Path = Path("envoy.yaml")
-    """Envoy's configuration, with `${...}` where these settings go."""
-    host: str = "127.0.0.1"
-    """Address of the REST listener; `0.0.0.0` in a container."""
-    port: Port = 8080
-    """Port of the REST listener."""
-    admin_host: str = "127.0.0.1"
-    """Address of Envoy's admin page, which has no authentication: keep it on loopback."""
-    admin_port: Port = 9901
-    """Port of Envoy's admin page."""
-    upstream_host: str = "127.0.0.1"
-    """Name or address of the gRPC servers; every address that it resolves to gets its share."""
-    upstream_port: Port | None = None
-    """Port of the gRPC servers; `server.port` where not set."""
-    ca: Path = Path(".run/certs/ca.crt")
-    """The CA of the servers' certificates."""
-    certificate: Path = Path(".run/certs/envoy.crt")
-    """The certificate that Envoy shows to the servers."""
-    key: Path = Path(".run/certs/envoy.key")
-    """Its private key."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from subprocess import Popen
 from urllib.error import URLError
 
-from embedsvc.config import Settings
+from embedsvc.config import Settings, reachable
 from embedsvc.dev import ports, state, welcome
 from embedsvc.errors import ConfigurationError
 from embedsvc.process import Process, follow
@@ -139,7 +139,7 @@ def _envoy(settings: Settings) -> Program:
 
 async def _until_ready(settings: Settings) -> None:
     """Ask /health through Envoy until it is answered: that takes both."""
-    url = f"http://{welcome.reachable(settings.edge.host)}:{settings.edge.port}/health"
+    url = f"http://{reachable(settings.edge.host)}:{settings.edge.port}/health"
     try:
         async with asyncio.timeout(READY_SECONDS):
             # Another process sets no event of ours.
@@ -151,7 +151,7 @@ async def _until_ready(settings: Settings) -> None:
 
 async def _until_passed_on(settings: Settings) -> None:
     """Give Envoy, which leaves at once when it is told to, time for the answers that it still has."""
-    url = f"http://{welcome.reachable(settings.edge.admin_host)}:{settings.edge.admin_port}{UNFINISHED}"
+    url = f"http://{reachable(settings.edge.admin_host)}:{settings.edge.admin_port}{UNFINISHED}"
     with suppress(TimeoutError):
         async with asyncio.timeout(STOP_SECONDS):
             while await asyncio.to_thread(_is_unfinished, url):  # noqa: ASYNC110 - as above

@@ -20,6 +20,8 @@ CA_DAYS = 3650
 LEAF_DAYS = 365
 SERVER_NAMES = ("localhost", "embedsvc")
 """DNS names of the server's certificate; Envoy insists on the second."""
+EDGE_NAMES = (*SERVER_NAMES, "envoy")
+"""DNS names of the certificate that Envoy shows: callers over gRPC may go by way of it or directly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +66,11 @@ def make_ca(name: str = "embedsvc development CA") -> Identity:
     return Identity(builder.sign(key, hashes.SHA256()), key)
 
 
-def make_server(ca: Identity) -> Identity:
-    """Make the server's certificate, for loopback and for the name `embedsvc`."""
+def make_server(ca: Identity, dns: Sequence[str] = SERVER_NAMES) -> Identity:
+    """Make a server's certificate, for loopback and for some names."""
     loopback = [x509.IPAddress(ipaddress.ip_address(text)) for text in ("127.0.0.1", "::1")]
-    names = [*(x509.DNSName(name) for name in SERVER_NAMES), *loopback]
-    return _sign_leaf(ca, "embedsvc", names, ExtendedKeyUsageOID.SERVER_AUTH)
+    names = [*(x509.DNSName(name) for name in dns), *loopback]
+    return _sign_leaf(ca, dns[-1], names, ExtendedKeyUsageOID.SERVER_AUTH)
 
 
 def make_client(ca: Identity, name: str = "dev-client") -> Identity:
@@ -78,11 +80,13 @@ def make_client(ca: Identity, name: str = "dev-client") -> Identity:
 
 
 def make_all(ca: Identity) -> dict[str, Identity]:
-    """Make what a service needs, by the names of the files: its CA, the server's, Envoy's and a client's."""
+    """Make what a service needs, by the names of the files: a CA, a server's, Envoy's two, a client's."""
     return {
         "ca": ca,
         "server": make_server(ca),
+        "health": make_client(ca, "health"),
         "envoy": make_client(ca, "envoy"),
+        "edge": make_server(ca, EDGE_NAMES),
         "client": make_client(ca),
     }
 

@@ -8,11 +8,15 @@ from embedsvc.errors import ConfigurationError
 
 def check(settings: Settings) -> None:
     """Raise ConfigurationError for the first port of ours that is taken."""
+    edge = settings.edge
     for section, key, host, port in (
         ("server", "port", settings.server.host, settings.server.port),
         ("metrics", "port", settings.metrics.host, settings.metrics.port),
-        ("edge", "port", settings.edge.host, settings.edge.port),
-        ("edge", "admin_port", settings.edge.admin_host, settings.edge.admin_port),
+        ("edge", "port", edge.host, edge.port),
+        ("edge", "tls_port", edge.host, edge.tls_port),
+        ("edge", "grpc_port", edge.host, edge.grpc_port),
+        ("edge", "stats_port", edge.host, edge.stats_port),
+        ("edge", "admin_port", edge.admin_host, edge.admin_port),
     ):
         if not _is_free(host, port):
             raise ConfigurationError(

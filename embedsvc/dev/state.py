@@ -8,6 +8,7 @@ from cryptography import x509
 
 from embedsvc.config import Settings
 from embedsvc.dev import pki
+from embedsvc.dev.files import write_private
 from embedsvc.keys import token as keys
 from embedsvc.operator.opening import opened_store
 from embedsvc.store.records import KeyRecord
@@ -28,8 +29,8 @@ def prepare() -> None:
         _make_certificates()
     if not (API_KEY.exists() and API_KEYS.exists()):
         key = keys.generate()
-        _write(API_KEY, f"{key}\n".encode())
-        _write(API_KEYS, f"{keys.digest(key)} development\n".encode())
+        write_private(API_KEY, f"{key}\n".encode())
+        write_private(API_KEYS, f"{keys.digest(key)} development\n".encode())
 
 
 async def register(settings: Settings) -> None:
@@ -47,8 +48,8 @@ def _make_certificates() -> None:
     CERTS.mkdir(mode=0o700, exist_ok=True)
     ca = _read_ca() or pki.make_ca()
     for name, identity in pki.make_all(ca).items():
-        _write(CERTS / f"{name}.crt", identity.certificate_pem)
-        _write(CERTS / f"{name}.key", identity.key_pem)
+        write_private(CERTS / f"{name}.crt", identity.certificate_pem)
+        write_private(CERTS / f"{name}.key", identity.key_pem)
 
 
 def _read_ca() -> pki.Identity | None:
@@ -66,7 +67,7 @@ def _read_ca() -> pki.Identity | None:
 
 def _certificates_are_good() -> bool:
     soon = dt.datetime.now(dt.UTC) + RENEW
-    names = ("ca", "server", "envoy", "client")
+    names = ("ca", "server", "health", "envoy", "edge", "client")
     if not all((CERTS / f"{name}.{end}").exists() for name in names for end in ("crt", "key")):
         return False
     pems = [(CERTS / f"{name}.crt").read_bytes() for name in names]
@@ -74,11 +75,3 @@ def _certificates_are_good() -> bool:
         return all(x509.load_pem_x509_certificate(pem).not_valid_after_utc > soon for pem in pems)
     except ValueError:  # not a certificate: make a new one
         return False
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Write a file that only its owner can read, and that is whole from the first moment."""
-    fresh = path.with_name(path.name + ".new")
-    fresh.touch(mode=0o600)
-    fresh.write_bytes(data)
-    fresh.replace(path)

@@ -1,12 +1,13 @@
 """What to paste next."""
 
-from embedsvc.config import Settings
+from embedsvc.config import Settings, reachable
 from embedsvc.dev import state
 
 TEXT = """
 embedsvc is ready.
 
-  REST     http://{rest}            gRPC   {grpc} (mTLS)
+  REST     http://{rest} and https://{https}
+  gRPC     {grpc}, through Envoy {balanced} (mTLS)
   metrics  http://{metrics}/metrics    Envoy  http://{admin}
   logs     {run}/server.log, {run}/envoy.log
 
@@ -33,13 +34,6 @@ grpcurl:
 Ctrl-C stops it.
 """
 
-ANY = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - compared with, not bound
-
-
-def reachable(host: str) -> str:
-    """An address to connect to, for one to listen on."""
-    return ANY.get(host, host)
-
 
 def text(settings: Settings) -> str:
     """The text, with this machine's addresses."""
@@ -48,6 +42,8 @@ def text(settings: Settings) -> str:
         rest=f"{reachable(edge.host)}:{edge.port}",
         grpc=f"{reachable(server.host)}:{server.port}",
         metrics=f"{reachable(metrics.host)}:{metrics.port}",
+        https=f"{reachable(edge.host)}:{edge.tls_port}",
+        balanced=f"{reachable(edge.host)}:{edge.grpc_port}",
         admin=f"{reachable(edge.admin_host)}:{edge.admin_port}",
         model=settings.models.primary,
         run=state.RUN,

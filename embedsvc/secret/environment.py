@@ -30,14 +30,14 @@ ADVICE = (
 
 
 def refuse_secrets(
-    environ: Mapping[str, str], uses: frozenset[str], paths: frozenset[str] = frozenset()
+    environ: Mapping[str, str], uses: frozenset[str], harmless: frozenset[str] = frozenset()
 ) -> None:
     """Refuse to start where the environment holds a secret.
 
     Args:
         environ: The environment.
         uses: What the configuration uses, of "convex", "vault" and "aws".
-        paths: Variables whose names look like a secret's, and which are settings that hold a path.
+        harmless: Variables whose names look like a secret's, and that hold none: a path, a number.
 
     Raises:
         ConfigurationError: There is one; the message names every such variable, and never a value.
@@ -46,16 +46,16 @@ def refuse_secrets(
         f"environment variable {name} {reason}"
         for name, value in sorted(environ.items())
         if value
-        for reason in _reasons(name, value, uses, paths)
+        for reason in _reasons(name, value, uses, harmless)
     )
     if found:
         raise ConfigurationError(f"{found}. {ADVICE}")
 
 
-def _reasons(name: str, value: str, uses: frozenset[str], paths: frozenset[str]) -> Iterator[str]:
+def _reasons(name: str, value: str, uses: frozenset[str], harmless: frozenset[str]) -> Iterator[str]:
     if API_KEY.search(value):
         yield "holds one of this service's API keys: callers keep theirs in files, and the server needs none"
-    elif _is_our_secret(name.upper()) and name.upper() not in paths and not _is_reference(value):
+    elif _is_our_secret(name.upper()) and name.upper() not in harmless and not _is_reference(value):
         yield f"has a secret's name, and does not say where one is: {FORMS}"
     for use in sorted(uses):
         if name in FOREIGN[use]:

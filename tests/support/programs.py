@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent.parent
 BIN = Path(sys.executable).parent
 START_SECONDS = 120
+EDGE_PORTS = ("PORT", "TLS_PORT", "GRPC_PORT", "STATS_PORT", "ADMIN_PORT")
 
 
 def free_port() -> int:
@@ -98,14 +99,15 @@ def settings_for(state: State, **values: object) -> dict[str, str]:
     chosen = {
         "SERVER__PORT": free_port(),
         "METRICS__PORT": free_port(),
-        "EDGE__PORT": free_port(),
-        "EDGE__ADMIN_PORT": free_port(),
+        **{f"EDGE__{name}": free_port() for name in EDGE_PORTS},
         "TLS__CA": state.path("ca.crt"),
         "TLS__CERTIFICATE": state.path("server.crt"),
         "TLS__KEY": state.path("server.key"),
         "EDGE__CA": state.path("ca.crt"),
         "EDGE__CERTIFICATE": state.path("envoy.crt"),
         "EDGE__KEY": state.path("envoy.key"),
+        **{f"EDGE__{of}_CERTIFICATE": state.path("edge.crt") for of in ("PUBLIC", "GRPC")},
+        **{f"EDGE__{of}_KEY": state.path("edge.key") for of in ("PUBLIC", "GRPC")},
         "AUTH__KEYS": f"file:{state.path('api_keys')}",
         "AUTH__NONCES": state.path("nonces"),
         "STORE__PATH": state.path("embedsvc.db"),

@@ -127,7 +127,7 @@ def test_an_unknown_key_is_named(file, text, name):
         ("models", "primary", '""'),
         ("models", "also", "[1]"),
         ("log", "level", '"loud"'),
-        ("edge", "upstream_port", "70000"),
+        ("edge", "tls_port", "70000"),
     ],
 )
 def test_an_impossible_value_is_named(file, section, setting, value):

@@ -3,13 +3,13 @@
 import socket
 
 import pytest
-from support.programs import free_port
+from support.programs import EDGE_PORTS, free_port
 
 from embedsvc.config import EdgeSettings, MetricsSettings, ServerSettings, Settings
 from embedsvc.dev import ports
 from embedsvc.errors import ConfigurationError
 
-NAMES = ["server.port", "metrics.port", "edge.port", "edge.admin_port"]
+NAMES = ["server.port", "metrics.port", *(f"edge.{name.lower()}" for name in EDGE_PORTS)]
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def settings():
     return Settings(
         server=ServerSettings(port=free_port()),
         metrics=MetricsSettings(port=free_port()),
-        edge=EdgeSettings(port=free_port(), admin_port=free_port()),
+        edge=EdgeSettings(**{name.lower(): free_port() for name in EDGE_PORTS}),
     )
 
 

@@ -12,7 +12,8 @@ from embedsvc.keys import finder, token
 from embedsvc.operator.opening import opened_store
 from embedsvc.tls import Certificates
 
-NAMES = [f"certs/{name}.{end}" for name in ("ca", "server", "envoy", "client") for end in ("crt", "key")]
+HOLDERS = ("ca", "server", "envoy", "edge", "client")
+NAMES = [f"certs/{name}.{end}" for name in HOLDERS for end in ("crt", "key")]
 
 
 @pytest.fixture(autouse=True)

@@ -10,10 +10,10 @@ EVERYTHING = frozenset({"aws", "convex", "vault"})
 VALUE = "hunter2hunter2"
 
 
-def refused(environ, uses=EVERYTHING, paths=frozenset()):
+def refused(environ, uses=EVERYTHING, harmless=frozenset()):
     """What is said of an environment; none of its values is in it."""
     with pytest.raises(ConfigurationError) as raised:
-        refuse_secrets(environ, uses, paths)
+        refuse_secrets(environ, uses, harmless)
     said = str(raised.value)
     assert not any(value in said for value in environ.values())
     return said
@@ -57,9 +57,9 @@ def test_a_setting_that_says_where_a_secret_is_or_nothing_is_none(value):
 
 
 def test_settings_that_are_known_to_be_paths_are_none_unless_they_hold_an_api_key():
-    paths = frozenset({"EMBEDSVC_TLS__KEY", "EMBEDSVC_EDGE__KEY"})
-    refuse_secrets({"EMBEDSVC_TLS__KEY": "/certs/a.key", "embedsvc_edge__key": "b.key"}, EVERYTHING, paths)
-    assert "EMBEDSVC_TLS__KEY" in refused({"EMBEDSVC_TLS__KEY": generate()}, paths=paths)
+    harmless = frozenset({"EMBEDSVC_TLS__KEY", "EMBEDSVC_EDGE__KEY"})
+    refuse_secrets({"EMBEDSVC_TLS__KEY": "/certs/a.key", "embedsvc_edge__key": "b.key"}, EVERYTHING, harmless)
+    assert "EMBEDSVC_TLS__KEY" in refused({"EMBEDSVC_TLS__KEY": generate()}, harmless=harmless)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,5 @@
--- Keeps callers' headers from meaning something to gRPC, and moves the finished OpenAI error body, which a failed call carries in x-openai-error, into the response.
--- rest_shim/errors.py makes it; nothing is parsed here.
+-- Keeps callers' headers from meaning something to gRPC, and makes the answer OpenAI's: a failed call carries its
+-- finished body in x-openai-error (rest_shim/errors.py makes it), which is moved to where it belongs; nothing is parsed.
 
 local function body_of(message, type, code)
   local form = '{"error": {"message": "%s", "type": "%s", "param": null, "code": %s}}'
@@ -25,30 +25,40 @@ local function is_internal(name, value)
   return name:match("^grpc") or name:match("%-bin$") or name:match("^x%-envoy%-original")
 end
 
--- A key that somebody puts into a path is for no log: it works for whoever reads it.
-local function shown(path)
-  return (path:gsub("[?#].*", ""):gsub("emb_[%w_-]+", "emb_..."))
-end
-
 function envoy_on_request(handle)
-  handle:streamInfo():dynamicMetadata():set("embedsvc", "path", shown(handle:headers():get(":path") or ""))
-  local id = handle:headers():get("x-request-id")
-  if id ~= nil and id:find("emb_", 1, true) then
-    handle:headers():replace("x-request-id", (id:gsub("emb_[%w_-]+", "emb_...")))
+  local headers = handle:headers()
+  if headers:get(":method") == "CONNECT" then -- it has no end, which the filters behind would wait for
+    handle:respond({ [":status"] = "405", ["allow"] = "GET, POST" })
+    return
+  end
+  if headers:get("x-forwarded-proto") == "https" then
+    handle:streamInfo():dynamicMetadata():set("embedsvc", "https", true)
   end
   local internal = {}
-  for name, value in pairs(handle:headers()) do
+  for name, value in pairs(headers) do
     if is_internal(name, value) then
       internal[#internal + 1] = name
     end
   end
   for _, name in ipairs(internal) do
-    handle:headers():remove(name)
+    headers:remove(name)
+  end
+end
+
+-- Browsers are told to take answers for what they are, to frame none, and to come by HTTPS for a year.
+local function secure(handle, headers)
+  headers:replace("x-content-type-options", "nosniff")
+  headers:replace("x-frame-options", "DENY")
+  local facts = handle:streamInfo():dynamicMetadata():get("embedsvc")
+  if facts ~= nil and facts["https"] then -- over HTTP it must not be said: RFC 6797, section 7.2
+    headers:replace("strict-transport-security", "max-age=31536000; includeSubDomains")
   end
 end
 
 function envoy_on_response(handle)
   local headers = handle:headers()
+  secure(handle, headers)
+  headers:remove("x-embedsvc-limit") -- said in the message
   local status = headers:get("grpc-status") or "0"
   if status ~= "0" and headers:get(":status") == "200" then
     return -- a caller of gRPC, whom the transcoder let pass, gets gRPC's answer
