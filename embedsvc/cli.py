@@ -11,7 +11,7 @@ import uvloop
 
 from embedsvc import app, logs, supervisor
 from embedsvc.config import Settings, load
-from embedsvc.dev import launcher, state
+from embedsvc.dev import handout, launcher, state
 from embedsvc.errors import ConfigurationError
 from embedsvc.operator import keys_command, usage_command
 from rest_shim import edge
@@ -73,6 +73,7 @@ def _up(settings: Settings, options: argparse.Namespace) -> None:
 
 def _init(settings: Settings, _options: argparse.Namespace) -> None:
     state.prepare()
+    handout.hand_out(state.RUN)
     asyncio.run(state.register(settings))
 
 

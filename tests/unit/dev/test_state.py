@@ -12,7 +12,7 @@ from embedsvc.keys import finder, token
 from embedsvc.operator.opening import opened_store
 from embedsvc.tls import Certificates
 
-HOLDERS = ("ca", "server", "envoy", "edge", "client")
+HOLDERS = ("ca", "server", "health", "envoy", "edge", "client")
 NAMES = [f"certs/{name}.{end}" for name in HOLDERS for end in ("crt", "key")]
 
 
