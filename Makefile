@@ -13,7 +13,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run init lint format test bench bench-endure bench-trust bench-gpu docs proto baseline lock clean
+.PHONY: help run init lint format test bench bench-endure bench-trust bench-gpu docs proto stubs baseline lock clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -24,7 +24,7 @@ run: .venv/.run proto ## start the server and Envoy; Ctrl-C stops both
 init: .venv/.run proto ## only make the certificates and the API key
 	@$(BIN)/embedsvc init
 
-test: .venv/.test proto tests/js/node_modules/.stamp convex/node_modules/.stamp ## run every test
+test: .venv/.test proto tests/js/node_modules/.stamp examples/typescript/node_modules/.stamp convex/node_modules/.stamp ## run every test
 	$(BIN)/python -m pytest $(PYTEST)
 	PATH="$(CURDIR)/$(BIN):$$PATH" npm --prefix convex test
 
@@ -58,6 +58,10 @@ bench-gpu: ## measure on a GPU, correctness first; with .venv where there is one
 
 docs: .venv/.run proto ## write docs/configuration.md anew
 	$(BIN)/python docs/configuration.py > docs/configuration.md
+
+stubs: .venv/.test examples/typescript/node_modules/.stamp ## generate gen/LANGUAGE for clients: python, typescript, go or java
+	PATH="$(CURDIR)/examples/typescript/node_modules/.bin:$(CURDIR)/$(BIN):$$PATH" \
+	  buf generate --template buf.gen.$(or $(LANGUAGE),$(error say which: make stubs LANGUAGE=python)).yaml
 
 baseline: .venv/.dev ## declare today's protos the ones that later changes must not break
 	$(BIN)/buf build --output protos/baseline.binpb
@@ -114,4 +118,4 @@ lock: .venv/.dev ## resolve requirements/*.txt anew
 	  echo 'torch==2.13.0' >> $(REQUIREMENTS)/peers/$$peer.txt; done
 
 clean: ## remove everything that is made, models and state included
-	rm -rf .venv .venv-peers .cache .run embedsvc/v1 tests/js/node_modules convex/node_modules *.egg-info
+	rm -rf .venv .venv-peers .cache .run gen embedsvc/v1 examples/typescript/{gen,node_modules} tests/js/node_modules convex/node_modules *.egg-info
