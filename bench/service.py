@@ -16,6 +16,7 @@ from embedsvc.dev import pki
 from embedsvc.keys import token as keys
 
 BIN = Path(sys.executable).parent
+EDGE_PORTS = ("port", "tls_port", "grpc_port", "stats_port", "admin_port")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +67,14 @@ def run_service(
     """
     folder.mkdir()
     api_key = _make_state(folder)
-    ports = free_ports("server", "metrics", "edge", "admin")
+    ports = free_ports("server", "metrics", *EDGE_PORTS)
     settings = _settings(folder, ports) | _model_settings(encoder, model)
     _render_edge(folder, settings)
     with (
         running(command, folder / "server.log", settings) as server,
         running(_envoy(folder), folder / "envoy.log", {}) as envoy,
     ):
-        grpc, rest = f"127.0.0.1:{ports['server']}", f"http://127.0.0.1:{ports['edge']}"
+        grpc, rest = f"127.0.0.1:{ports['server']}", f"http://127.0.0.1:{ports['port']}"
         yield Service(grpc, rest, folder, api_key, server, envoy)
 
 
@@ -93,14 +94,16 @@ def _settings(folder: Path, ports: Mapping[str, int]) -> dict[str, str]:
     values = {
         "SERVER__PORT": ports["server"],
         "METRICS__PORT": ports["metrics"],
-        "EDGE__PORT": ports["edge"],
-        "EDGE__ADMIN_PORT": ports["admin"],
+        "EDGE__PROFILE": "development",  # a benchmark meets no limit
+        **{f"EDGE__{name.upper()}": ports[name] for name in EDGE_PORTS},
         "TLS__CA": folder / "ca.crt",
         "TLS__CERTIFICATE": folder / "server.crt",
         "TLS__KEY": folder / "server.key",
         "EDGE__CA": folder / "ca.crt",
         "EDGE__CERTIFICATE": folder / "envoy.crt",
         "EDGE__KEY": folder / "envoy.key",
+        **{f"EDGE__{of}_CERTIFICATE": folder / "edge.crt" for of in ("PUBLIC", "GRPC")},
+        **{f"EDGE__{of}_KEY": folder / "edge.key" for of in ("PUBLIC", "GRPC")},
         "AUTH__KEYS": f"file:{folder / 'api_keys'}",
         "AUTH__NONCES": folder / "nonces",
         "STORE__PATH": folder / "embedsvc.db",

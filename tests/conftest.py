@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from contextlib import ExitStack
 from pathlib import Path
 
 import hypothesis
@@ -44,6 +45,15 @@ def edge(server, state, tmp_path_factory) -> Edge:
     """The real Envoy in front of the server with the real model."""
     with run_edge(server, state, tmp_path_factory.mktemp("edge")) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def pair(state, tmp_path_factory) -> Edge:
+    """The real Envoy in front of two servers with the real model, as it is in production."""
+    with ExitStack() as stack:
+        folders = [tmp_path_factory.mktemp(name) for name in ("first", "second")]
+        servers = [stack.enter_context(run_server(state, folder)) for folder in folders]
+        yield stack.enter_context(run_edge(servers, state, tmp_path_factory.mktemp("pair")))
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from functools import lru_cache, partial
 
 import structlog
 
-from embedsvc.access import address, refusal
+from embedsvc.access import address, forwarded, refusal
 from embedsvc.access.holdings import Holdings
 from embedsvc.access.peer import Peer, read_peer
 from embedsvc.access.policy import find_identity
@@ -64,6 +64,21 @@ class Policy:
     revoked: Secret[Revoked] | None = None
 
 
+@dataclass(slots=True)
+class _Visit:
+    """What is known of a caller so far.
+
+    Attributes:
+        peer: Its certificate.
+        identity: Whose that is.
+        forwarded: Whether somebody else has brought the call here.
+    """
+
+    peer: Peer | None = None
+    identity: IdentitySettings | None = None
+    forwarded: bool = False
+
+
 class Gate:
     """Finds out who calls, or refuses; refusals are written down."""
 
@@ -85,19 +100,16 @@ class Gate:
             PermissionDeniedError: Its certificate is good, and in no policy.
             OverloadedError: Its key could not be looked up in time.
         """
-        identity = peer = None
+        visit = _Visit()
         try:
-            peer = self._read_peer(knock.certificate)
-            identity = self._identify(peer)
+            peer, identity = self._meet(knock, visit)
             key = await self._find_key(identity, knock.metadata)
             self._verify(identity, knock)
         except Refusal as refused:
-            _tell(refused.why.reason, identity, peer)
-            self._write_down(refused.why.reason, identity, knock)
+            self._write_down(refused.why.reason, visit, knock)
             raise refused.why.told(refused.why.message) from None
         except InvalidSignatureError:
-            _tell("bad_signature", identity, peer)
-            self._write_down("bad_signature", identity, knock)
+            self._write_down("bad_signature", visit, knock)
             raise
         return Guest(self._holdings.of(key, identity), peer)
 
@@ -111,6 +123,18 @@ class Gate:
         except Refusal as refused:
             raise refused.why.told(refused.why.message) from None
         return Guest(self._holdings.of(key, principal.identity), guest.peer)
+
+    def _meet(self, knock: Knock, visit: _Visit) -> tuple[Peer, IdentitySettings]:
+        """Find out whose certificate it is; of one who speaks for others, theirs that it passes on."""
+        visit.peer = self._read_peer(knock.certificate)
+        visit.identity = self._identify(visit.peer)
+        if visit.identity.forwards:
+            visit.forwarded = True
+            if (header := knock.metadata.get(forwarded.HEADER)) is not None:
+                visit.identity = None
+                visit.peer = self._read_peer(forwarded.read_certificate(header))
+                visit.identity = self._identify(visit.peer)
+        return visit.peer, visit.identity
 
     def _read_peer(self, certificate: bytes) -> Peer:
         try:
@@ -165,21 +189,22 @@ class Gate:
             raise Refusal(refusal.OTHER_SIGNER)
         self._verifier.verify(signed)
 
-    def _write_down(self, reason: str, identity: IdentitySettings | None, knock: Knock) -> None:
+    def _write_down(self, reason: str, visit: _Visit, knock: Knock) -> None:
+        _tell(reason, visit)
         key = _bearer(knock.metadata) or ""
         whence = address.of_peer(knock.peer())
-        if identity is not None and identity.forwards:
+        if visit.forwarded:
             whence = address.forwarded(knock.metadata.get(FORWARDED)) or whence
         # What is not a key may be anything, another service's password included.
         self._ledger.add_failure(token.prefix(key) if token.is_key(key) else "", reason, whence)
 
 
-def _tell(reason: str, identity: IdentitySettings | None, peer: Peer | None) -> None:
+def _tell(reason: str, visit: _Visit) -> None:
     """Have the log's line of this call say why it was refused, and whose certificate it came with."""
     structlog.contextvars.bind_contextvars(
         refused=reason,
-        identity=identity.name if identity else "",
-        certificate=list(peer.names) if peer else [],
+        identity=visit.identity.name if visit.identity else "",
+        certificate=list(visit.peer.names) if visit.peer else [],
     )
 
 

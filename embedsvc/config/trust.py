@@ -54,7 +54,8 @@ class IdentitySettings(Allowance):
     models: tuple[str, ...] = ()
     """Models that it may use, by their own names; empty: all."""
     forwards: bool = False
-    """Whether it speaks for others, as Envoy does: who called is then read from its `x-forwarded-for`."""
+    """Whether it speaks for others, as Envoy does: who called is then read from its `x-forwarded-for` and
+    `x-forwarded-client-cert`, which nobody else is believed."""
     signed: Literal["required", "optional"] = "optional"
     """Whether its calls must be signed. A signature that is sent is checked in any case."""
     signing_secret: Reference | None = None

@@ -13,9 +13,9 @@ from contextlib import contextmanager
 
 import httpx
 import pytest
-from support.programs import BIN, ROOT, free_port
+from support.programs import BIN, EDGE_PORTS, ROOT, free_port
 
-PORTS = ("SERVER__PORT", "METRICS__PORT", "EDGE__PORT", "EDGE__ADMIN_PORT")
+PORTS = ("SERVER__PORT", "METRICS__PORT", *(f"EDGE__{name}" for name in EDGE_PORTS))
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import httpx
 import pytest
-from support.programs import free_port, run_edge
+from support.programs import run_edge
 
 SECRET = "Xylophone-4711"
 
@@ -26,8 +26,7 @@ def logs_of(server, state, tmp_path):
     """Lets a test send requests, and returns what server and Envoy logged of them."""
 
     def run(send):
-        ports = {"EDGE__PORT": free_port(), "EDGE__ADMIN_PORT": free_port()}
-        with run_edge(server, state, tmp_path, **ports) as edge:  # its log is whole when it has ended
+        with run_edge(server, state, tmp_path) as edge:  # its log is whole when it has ended
             headers = {"authorization": f"Bearer {state.api_key}", "x-request-id": "logged-1"}
             with httpx.Client(base_url=edge.url, headers=headers) as http:
                 send(http)

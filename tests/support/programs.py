@@ -18,13 +18,22 @@ from typing import TYPE_CHECKING
 import grpc
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from support.pki import State
 
 ROOT = Path(__file__).parent.parent.parent
 BIN = Path(sys.executable).parent
 START_SECONDS = 120
+ENVOY_OPTIONS = (
+    "--disable-hot-restart",
+    "--concurrency",
+    "2",
+    "--file-flush-interval-msec",
+    "50",
+    "-l",
+    "warning",
+)
 EDGE_PORTS = ("PORT", "TLS_PORT", "GRPC_PORT", "STATS_PORT", "ADMIN_PORT")
 
 
@@ -80,18 +89,55 @@ class Server:
 
 @dataclass
 class Edge:
-    """An Envoy process."""
+    """An Envoy process.
+
+    Attributes:
+        ports: Its listeners' and its admin page's, by EDGE_PORTS.
+        servers: What is behind it.
+    """
 
     process: subprocess.Popen[bytes]
-    port: int
-    admin_port: int
+    ports: dict[str, int]
     log: Path
     state: State
-    server: Server
+    servers: list[Server]
+
+    @property
+    def port(self) -> int:
+        return self.ports["PORT"]
+
+    @property
+    def admin_port(self) -> int:
+        return self.ports["ADMIN_PORT"]
+
+    @property
+    def grpc_port(self) -> int:
+        return self.ports["GRPC_PORT"]
+
+    @property
+    def server(self) -> Server:
+        return self.servers[0]
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def https(self) -> str:
+        return f"https://localhost:{self.ports['TLS_PORT']}"
+
+    def channel(self, client: str | None = "client", **options: int) -> grpc.aio.Channel:
+        """A channel to the listener for internal services."""
+        return grpc.aio.secure_channel(
+            f"localhost:{self.grpc_port}", self.state.credentials(client), list(options.items())
+        )
+
+    def stats(self, pattern: str) -> dict[str, int]:
+        """Counters and gauges whose whole name matches."""
+        url = f"http://127.0.0.1:{self.admin_port}/stats?filter=^{pattern}$"
+        with urllib.request.urlopen(url) as response:
+            lines = response.read().decode().splitlines()
+        return {name: int(value) for name, _, value in (line.partition(": ") for line in lines)}
 
 
 def settings_for(state: State, **values: object) -> dict[str, str]:
@@ -99,7 +145,6 @@ def settings_for(state: State, **values: object) -> dict[str, str]:
     chosen = {
         "SERVER__PORT": free_port(),
         "METRICS__PORT": free_port(),
-        **{f"EDGE__{name}": free_port() for name in EDGE_PORTS},
         "TLS__CA": state.path("ca.crt"),
         "TLS__CERTIFICATE": state.path("server.crt"),
         "TLS__KEY": state.path("server.key"),
@@ -138,33 +183,40 @@ def run_server(
 
 @contextmanager
 def run_edge(
-    server: Server, state: State, folder: Path, *, refused: bool = False, **values: object
+    server: Server | Sequence[Server], state: State, folder: Path, *, refused: bool = False, **values: object
 ) -> Iterator[Edge]:
-    """Run Envoy in front of a server until the context ends; `refused` where the server will not have it."""
-    environment = os.environ | server.environment | {f"EMBEDSVC_{k}": str(v) for k, v in values.items()}
+    """Run Envoy in front of servers until the context ends; `refused` where they will not have it.
+
+    In the profile for development, unless `EDGE__PROFILE` is given.
+    """
+    servers = [server] if isinstance(server, Server) else list(server)
+    ports = {f"EDGE__{name}": free_port() for name in EDGE_PORTS}
+    upstreams = json.dumps([each.address for each in servers])
+    values = {"EDGE__PROFILE": "development", "EDGE__UPSTREAMS": upstreams, **ports, **values}
+    environment = os.environ | servers[0].environment | {f"EMBEDSVC_{k}": str(v) for k, v in values.items()}
     subprocess.run([BIN / "embedsvc", "render-edge", "--out", folder], cwd=ROOT, env=environment, check=True)
     log = folder / "envoy.log"
     with log.open("wb") as file:
         process = subprocess.Popen(
-            [BIN / "envoy", "-c", folder / "envoy.yaml", "--disable-hot-restart", "-l", "warning"],
+            [BIN / "envoy", "-c", folder / "envoy.yaml", *ENVOY_OPTIONS],
             stdout=file,
             stderr=file,
         )
-    port, admin = (int(environment[f"EMBEDSVC_EDGE__{name}"]) for name in ("PORT", "ADMIN_PORT"))
-    edge = Edge(process, port, admin, log, state, server)
+    edge = Edge(process, {name: ports[f"EDGE__{name}"] for name in EDGE_PORTS}, log, state, servers)
+    expected = 0 if refused else len(servers)
     try:
-        page = f"http://127.0.0.1:{admin}/ready" if refused else f"{edge.url}/health"
-        _wait_until(lambda: _is_healthy(page), process, log)
+        _wait_until(lambda: _sees(edge, expected), process, log)
         yield edge
     finally:
         _stop(process)
 
 
-def _is_healthy(page: str) -> bool:
+def _sees(edge: Edge, expected: int) -> bool:
+    """Whether Envoy is ready, and that many servers are healthy in its eyes."""
     try:
-        with urllib.request.urlopen(page) as response:
-            return response.status == 200
-    except (urllib.error.URLError, ConnectionError):
+        with urllib.request.urlopen(f"http://127.0.0.1:{edge.admin_port}/ready"):
+            return edge.stats("cluster.embedsvc.membership_healthy").popitem()[1] == expected
+    except (urllib.error.URLError, ConnectionError, KeyError):
         return False
 
 
