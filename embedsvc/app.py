@@ -13,6 +13,7 @@ from embedsvc.engine.engine import open_engine
 from embedsvc.engine.sharing import Sharing
 from embedsvc.health import report_health
 from embedsvc.metrics import Metrics, serve_metrics
+from embedsvc.probes import answer_probes
 from embedsvc.server import build_server
 from embedsvc.signals import stop_on_signals
 from embedsvc.trust import open_trust
@@ -53,14 +54,17 @@ async def answering(
     """
     sys.setswitchinterval(SWITCH_SECONDS)
     async with AsyncExitStack() as stack:
+        # First, so that they can be asked while models load, and until the very end.
+        health = await stack.enter_async_context(report_health())
+        await stack.enter_async_context(answer_probes(settings.server, health))
         trust = await stack.enter_async_context(open_trust(settings, metrics))
         engine = await stack.enter_async_context(open_engine(settings, metrics, sharing))
-        health = await stack.enter_async_context(report_health(engine))
         server = build_server(settings, engine, metrics, health, trust)
         # What start-up made stays: no collection has to look at it again.
         gc.collect()
         gc.freeze()
         await server.start()
+        await health.follow(engine)
         log.info("serving", host=settings.server.host, port=settings.server.port)
         yield
         log.info("draining", seconds=settings.server.drain_seconds)

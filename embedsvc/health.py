@@ -1,4 +1,4 @@
-"""grpc.health.v1: SERVING while the primary model can answer and the server does not drain."""
+"""grpc.health.v1: SERVING once the server answers, while its primary model can and it does not drain."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -22,6 +22,9 @@ SERVICES = (
     "embedsvc.v1.OpenAIService",
 )
 
+LIVENESS = "liveness"
+"""A service that is SERVING as long as the event loop answers: while models load, and through the drain."""
+
 
 class HealthReporter:
     """Tells the health service what the engine says.
@@ -31,16 +34,21 @@ class HealthReporter:
         draining: Set once, when the server begins to stop.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self) -> None:
         self.servicer = health.aio.HealthServicer()
+        self._engine: Engine | None = None
         self.draining = False
-        self._engine = engine
         self._told: bool | None = None
 
     @property
     def serving(self) -> bool:
         """Whether requests are answered."""
-        return self._engine.primary.ready and not self.draining
+        return not self.draining and self._engine is not None and self._engine.primary.ready
+
+    async def follow(self, engine: Engine) -> None:
+        """Go by what an engine says: calls are answered from now on."""
+        self._engine = engine
+        await self.update()
 
     async def update(self) -> None:
         """Tell watchers what has changed."""
@@ -61,9 +69,10 @@ class HealthReporter:
 
 
 @asynccontextmanager
-async def report_health(engine: Engine) -> AsyncIterator[HealthReporter]:
-    """Watch the engine while the context is open."""
-    reporter = HealthReporter(engine)
+async def report_health() -> AsyncIterator[HealthReporter]:
+    """Say how things are while the context is open: NOT_SERVING, until there is an engine to follow."""
+    reporter = HealthReporter()
+    await reporter.servicer.set(LIVENESS, health_pb2.HealthCheckResponse.SERVING)
     await reporter.update()
     async with running(reporter.watch):
         yield reporter

@@ -16,6 +16,8 @@ class ServerSettings(Section):
     """Address to listen on for gRPC with mTLS; `0.0.0.0` in a container."""
     port: Port = 50051
     """Port for gRPC with mTLS."""
+    health_port: Port | None = None
+    """Port for `grpc.health.v1` alone, without TLS: Kubernetes' probes have no certificate. Not set: none."""
     processes: Annotated[int, Field(ge=1, le=64)] = 1
     """Processes that answer on the port and share the replicas; more than one on Linux only. One is right
     until its event loop is what limits a GPU: see docs/operations.md."""
@@ -35,7 +37,11 @@ class ServerSettings(Section):
     @property
     def address(self) -> str:
         """Host and port as gRPC writes them."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return self.at(self.port)
+
+    def at(self, port: int) -> str:
+        """The host with another port, as gRPC writes them."""
+        return f"[{self.host}]:{port}" if ":" in self.host else f"{self.host}:{port}"
 
 
 class MetricsSettings(Section):

@@ -1,4 +1,4 @@
-"""port: held for the processes of one service, and for no other service."""
+"""port: ports are held for the processes of one service, and for no other service."""
 
 import socket
 from contextlib import ExitStack, closing
@@ -63,4 +63,20 @@ def test_connections_of_a_server_that_was_here_before_do_not_hinder(settings):
     ):
         server.accept()[0].close()  # the side that closes first keeps the address for a minute
     with port.hold(settings), listening(settings):
+        pass
+
+
+def test_the_port_for_probes_is_held_too(settings):
+    both = settings.model_copy(update={"health_port": free_port()})
+    probes = settings.model_copy(update={"port": both.health_port})
+    other = both.model_copy(update={"port": free_port()})
+    told = rf"^server\.health_port: cannot listen on {probes.address}: "
+    with (
+        port.hold(both),
+        listening(settings),
+        listening(probes),
+        pytest.raises(ConfigurationError, match=told),
+    ):
+        port.hold(other).__enter__()
+    with port.hold(other):
         pass
