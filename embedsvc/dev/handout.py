@@ -16,7 +16,7 @@ ROLES = {
 """The certificates and keys of each role, by the names that they have in `certs`."""
 
 KEYS = "server/api_keys"
-GRAFANA = "grafana_admin_password"
+GRAFANA = "grafana/admin_password"
 
 
 def hand_out(run: Path) -> None:
@@ -26,12 +26,17 @@ def hand_out(run: Path) -> None:
         run: The folder of the state, in which certificates and keys are.
     """
     for role, names in ROLES.items():
-        folder = run / "secrets" / role
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for name in names:
-            write_changed(folder / name, (run / "certs" / name).read_bytes())
-    _make_once(run / "secrets" / KEYS, (run / "api_keys").read_bytes())
-    _make_once(run / "secrets" / GRAFANA, secrets.token_urlsafe(24).encode())
+            write_changed(_place(run, f"{role}/{name}"), (run / "certs" / name).read_bytes())
+    _make_once(_place(run, KEYS), (run / "api_keys").read_bytes())
+    _make_once(_place(run, GRAFANA), secrets.token_urlsafe(24).encode())
+
+
+def _place(run: Path, name: str) -> Path:
+    path = run / "secrets" / name
+    for folder in (path.parent.parent, path.parent):
+        folder.mkdir(mode=0o700, exist_ok=True)
+    return path
 
 
 def _make_once(path: Path, data: bytes) -> None:

@@ -3,38 +3,40 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 from pathlib import Path
 
 import pytest
-import yaml
+from support.compose import COOLIFY, CPU, MAIN, read_compose
 from support.programs import BIN, ROOT
 
 from embedsvc.config import load
 
-
-class ComposeLoader(yaml.SafeLoader):
-    """YAML with Compose's own tags."""
-
-
-ComposeLoader.add_constructor("!reset", lambda _loader, _node: None)
-
-
-def read_compose(name: str) -> dict:
-    """A file of Compose, with every variable at its default."""
-    text = re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", (ROOT / name).read_text())
-    return yaml.load(text, ComposeLoader)
+HELD = {
+    "CA": "ca.crt",
+    "CERTIFICATE": "envoy.crt",
+    "KEY": "envoy.key",
+    "PUBLIC_CERTIFICATE": "edge.crt",
+    "PUBLIC_KEY": "edge.key",
+    "GRPC_CERTIFICATE": "edge.crt",
+    "GRPC_KEY": "edge.key",
+}
+"""Settings of Envoy's certificates, and the files of the tests' own that stand for them."""
 
 
 @pytest.fixture(scope="session")
 def compose() -> dict:
-    return read_compose("docker-compose.yml")
+    return read_compose(MAIN)
 
 
 @pytest.fixture(scope="session")
 def cpu_override() -> dict:
-    return read_compose("docker-compose.cpu.yml")
+    return read_compose(CPU)
+
+
+@pytest.fixture(scope="session")
+def coolify() -> dict:
+    return read_compose(COOLIFY)
 
 
 @pytest.fixture(scope="session")
@@ -47,13 +49,14 @@ def settings():
 def rendered(compose, state, tmp_path_factory) -> Path:
     """Envoy's configuration, written by the command of the service edge-config, with certificates of ours."""
     folder = tmp_path_factory.mktemp("edge")
-    command, out, _ = compose["services"]["edge-config"]["command"]
-    certificates = {
-        "EMBEDSVC_EDGE__CA": str(state.path("ca.crt")),
-        "EMBEDSVC_EDGE__CERTIFICATE": str(state.path("envoy.crt")),
-        "EMBEDSVC_EDGE__KEY": str(state.path("envoy.key")),
-        "EMBEDSVC_CONFIG": "deploy/embedsvc.toml",
-    }
-    arguments = [BIN / "embedsvc", command, out, folder]
-    subprocess.run(arguments, cwd=ROOT, env=os.environ | certificates, check=True)
+    service = compose["services"]["edge-config"]
+    command, out, _ = service["command"]
+    certificates = {f"EMBEDSVC_EDGE__{name}": str(state.path(file)) for name, file in HELD.items()}
+    environment = {name: str(value) for name, value in service["environment"].items()}
+    subprocess.run(
+        [BIN / "embedsvc", command, out, folder],
+        cwd=ROOT,
+        env=os.environ | certificates | environment | {"EMBEDSVC_CONFIG": "deploy/embedsvc.toml"},
+        check=True,
+    )
     return folder / "envoy.yaml"

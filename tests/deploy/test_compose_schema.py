@@ -21,7 +21,7 @@ def validate(content: dict, folder) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("name", ["compose", "cpu_override"])
+@pytest.mark.parametrize("name", ["compose", "cpu_override", "coolify"])
 def test_the_file_follows_the_schema(name, request, tmp_path):
     done = validate(without_resets(request.getfixturevalue(name)), tmp_path)
     assert done.returncode == 0, done.stdout

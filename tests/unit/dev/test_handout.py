@@ -37,7 +37,8 @@ def test_only_their_owner_can_read_them(run):
     files = [path for path in run.glob("secrets/**/*") if path.is_file()]
     assert files
     assert {path.stat().st_mode & 0o777 for path in files} == {0o600}
-    assert (run / "secrets" / "server").stat().st_mode & 0o777 == 0o700
+    folders = [run / "secrets", *(path for path in run.glob("secrets/*") if path.is_dir())]
+    assert {folder.stat().st_mode & 0o777 for folder in folders} == {0o700}
 
 
 def test_new_certificates_are_renamed_into_their_places(run):
@@ -58,7 +59,7 @@ def test_what_has_not_changed_is_not_touched(run):
 
 
 def test_keys_and_passwords_that_were_changed_since_stay(run):
-    keys, password = run / "secrets" / "server" / "api_keys", run / "secrets" / "grafana_admin_password"
+    keys, password = run / "secrets" / "server" / "api_keys", run / "secrets" / "grafana" / "admin_password"
     keys.write_text("digest search-team\n")
     password.write_text("chosen")
     hand_out(run)
@@ -66,7 +67,7 @@ def test_keys_and_passwords_that_were_changed_since_stay(run):
 
 
 def test_each_grafana_has_a_password_of_its_own(run):
-    path = run / "secrets" / "grafana_admin_password"
+    path = run / "secrets" / "grafana" / "admin_password"
     first = path.read_text()
     path.unlink()
     hand_out(run)
