@@ -15,9 +15,10 @@ def expected(reference):
     return {name: near(reference.encode(texts)) for name, texts in TEXTS.items()}
 
 
-@pytest.fixture
-def answers(caller, server, state):
-    return caller.call(server.address, state)
+@pytest.fixture(params=["the server itself", "Envoy"])
+def answers(request, caller, server, edge, state):
+    through_envoy = f"127.0.0.1:{edge.grpc_port}"
+    return caller.call(through_envoy if request.param == "Envoy" else server.address, state)
 
 
 def test_a_batch_is_embedded_by_one_call(answers, expected):
