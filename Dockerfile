@@ -1,4 +1,4 @@
-# One image: the server, its health check, and `embedsvc render-edge`. See docs/deploy/compose.md.
+# One image: the server, its health check, and `embedsvc render-edge`. See docs/deploy/images.md.
 #
 #   with a GPU     docker build --tag embedsvc .
 #   without        docker build --tag embedsvc:cpu --build-arg BASE=ubuntu:24.04 \
@@ -9,6 +9,8 @@
 ARG BASE=nvidia/cuda:13.0.2-base-ubuntu24.04
 
 FROM ${BASE} AS build
+# Debian's and Ubuntu's packages are the base image's release, and move with its fixes: none is pinned.
+# hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends python3 python3-venv \
     && rm -rf /var/lib/apt/lists/*
@@ -20,6 +22,7 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     python3 -m venv /opt/tools \
     && /opt/tools/bin/pip install --requirement requirements/build.txt --constraint requirements/runtime.txt
 ARG TORCH_INDEX=""
+# hadolint ignore=DL3013
 RUN --mount=type=cache,target=/root/.cache/pip \
     python3 -m venv --without-pip /opt/embedsvc \
     && pip() { /opt/tools/bin/pip --python /opt/embedsvc/bin/python "$@"; } \
@@ -37,16 +40,17 @@ COPY rest_shim rest_shim
 RUN /opt/tools/bin/pip --python /opt/embedsvc/bin/python install --no-deps --no-build-isolation .
 
 FROM ${BASE} AS runtime
-LABEL org.opencontainers.image.title="embedsvc" \
-      org.opencontainers.image.description="OpenAI's embeddings API on your own GPUs" \
-      org.opencontainers.image.licenses="Apache-2.0"
 # Ubuntu 24.04 has a user 1000 of its own. /edge and /state belong to ours, and so do volumes that are first mounted there.
+# Nothing needs to become somebody else: no program keeps its set-user-id bit.
+# hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends python3 \
     && rm -rf /var/lib/apt/lists/* \
     && userdel --remove ubuntu \
     && useradd --uid 1000 --user-group --no-create-home --home-dir /tmp --shell /usr/sbin/nologin embedsvc \
-    && install --directory --owner=embedsvc --group=embedsvc /edge /state
+    && install --directory --owner=embedsvc --group=embedsvc /edge /state \
+    && find / -xdev -type f -perm /6000 -exec chmod a-s {} + \
+    && rm -rf /var/log/apt /var/log/dpkg.log /var/cache/debconf/*-old
 COPY --from=build /opt/embedsvc /opt/embedsvc
 COPY deploy/embedsvc.toml envoy.yaml /etc/embedsvc/
 
@@ -62,3 +66,15 @@ HEALTHCHECK --interval=30s --timeout=10s --start-period=300s --start-interval=5s
     CMD ["python", "-m", "embedsvc.healthcheck"]
 ENTRYPOINT ["embedsvc"]
 CMD ["serve"]
+
+# Last, as they differ from build to build: nothing above is built anew for them.
+ARG BASE
+ARG VERSION="" REVISION="" CREATED="" SOURCE=""
+LABEL org.opencontainers.image.title="embedsvc" \
+      org.opencontainers.image.description="OpenAI's embeddings API on your own GPUs" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.base.name="${BASE}" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.created="${CREATED}" \
+      org.opencontainers.image.source="${SOURCE}"

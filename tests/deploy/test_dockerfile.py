@@ -9,7 +9,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from support.programs import ROOT
+from support.programs import BIN, ROOT
 
 BUILD, RUNTIME = "build", "runtime"
 
@@ -26,6 +26,11 @@ def instructions(stage: str) -> list[tuple[str, str]]:
 
 def arguments(stage: str, instruction: str) -> list[str]:
     return [rest for name, rest in instructions(stage) if name == instruction]
+
+
+def declared_arguments() -> list[str]:
+    lines = re.findall(r"^ARG (.*)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    return [word.partition("=")[0] for line in lines for word in line.split()]
 
 
 def copied_from_the_context(stage: str) -> list[tuple[list[str], str]]:
@@ -92,7 +97,7 @@ def test_the_package_has_every_module_and_the_generated_ones(wheel):
 
 
 def test_the_package_has_the_data_that_the_code_reads(wheel):
-    assert "rest_shim/envoy/openai_errors.lua" in wheel
+    assert "rest_shim/envoy/openai.lua" in wheel
     assert {str(path.relative_to(ROOT)) for path in (ROOT / "embedsvc/data").iterdir()} <= wheel
 
 
@@ -113,8 +118,8 @@ def test_both_stages_are_of_one_base_which_a_build_argument_chooses():
 
 def test_the_cpu_build_chooses_arguments_that_the_dockerfile_has(cpu_override):
     build = cpu_override["services"]["embedsvc"]["build"]
-    declared = re.findall(r"^ARG (\w+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
-    assert set(build["args"]) == set(declared)
+    assert set(build["args"]) == {"BASE", "TORCH_INDEX"}
+    assert set(build["args"]) <= set(declared_arguments())
 
 
 def test_nothing_that_builds_is_in_the_image():
@@ -124,6 +129,36 @@ def test_nothing_that_builds_is_in_the_image():
     assert [rest for rest in arguments(RUNTIME, "COPY") if rest.startswith("--from")] == [
         "--from=build /opt/embedsvc /opt/embedsvc"
     ]
+
+
+def test_no_program_of_the_image_makes_its_caller_somebody_else():
+    (install,) = arguments(RUNTIME, "RUN")
+    assert "find / -xdev -type f -perm /6000 -exec chmod a-s {} +" in install
+
+
+def test_labels_say_what_the_image_is_and_what_it_was_made_from():
+    (labels,) = arguments(RUNTIME, "LABEL")
+    named = dict(re.findall(r'org\.opencontainers\.image\.([\w.]+)="([^"]*)"', labels))
+    filled_in = {name: value[2:-1] for name, value in named.items() if value.startswith("${")}
+    assert {"title", "description", "licenses"} == set(named) - set(filled_in)
+    assert filled_in == {
+        "base.name": "BASE",
+        "version": "VERSION",
+        "revision": "REVISION",
+        "created": "CREATED",
+        "source": "SOURCE",
+    }
+    assert set(filled_in.values()) <= set(declared_arguments())
+
+
+def test_labels_come_last_so_that_a_new_version_builds_nothing_anew():
+    assert [name for name, _ in instructions(RUNTIME)][-3:] == ["ARG", "ARG", "LABEL"]
+
+
+@pytest.mark.parametrize("name", ["Dockerfile", "deploy/convex/Dockerfile"])
+def test_hadolint_finds_nothing(name):
+    done = subprocess.run([BIN / "hadolint", ROOT / name], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "")
 
 
 def test_the_image_runs_the_server_as_user_1000_and_is_stopped_by_what_drains_it():
