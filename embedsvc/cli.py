@@ -12,6 +12,7 @@ import uvloop
 from embedsvc import app, logs, supervisor
 from embedsvc.config import Settings, load
 from embedsvc.dev import handout, launcher, state
+from embedsvc.doctor import command as doctor
 from embedsvc.errors import ConfigurationError
 from embedsvc.operator import keys_command, usage_command
 from rest_shim import edge
@@ -22,10 +23,12 @@ Command = Callable[[Settings, argparse.Namespace], None]
 def run(arguments: Sequence[str]) -> int:
     """Run one command; return the exit status. A mistake in the configuration is one line, and 2."""
     options = _parser().parse_args(arguments)
-    command: Command = options.command
     try:
+        if options.command == doctor.run:  # a configuration that does not load is for it to tell
+            return doctor.run(options)
         settings = load(options.config)
         logs.configure(settings.log)
+        command: Command = options.command
         command(settings, options)
     except ConfigurationError as error:
         print(f"embedsvc: {error}", file=sys.stderr)
@@ -54,6 +57,9 @@ def _parser() -> argparse.ArgumentParser:
     usage = commands.add_parser("usage", help="show what was used, by whom, and what it saved")
     usage_command.add_arguments(usage)
     usage.set_defaults(command=usage_command.run)
+    examined = commands.add_parser("doctor", help="look at all that the service needs, and say what to do")
+    doctor.add_arguments(examined)
+    examined.set_defaults(command=doctor.run)
     return parser
 
 

@@ -1,0 +1,124 @@
+"""Ports: free, taken by what is to have them, or by something else."""
+
+import asyncio
+import errno
+import socket
+from collections.abc import AsyncGenerator, Iterator
+from dataclasses import dataclass
+
+import httpx
+
+from embedsvc.config import PREFIX, Settings
+from embedsvc.doctor import edge, server
+from embedsvc.doctor.finding import Finding, Subject
+
+SUBJECT = Subject("ports")
+SERVER, METRICS, ENVOY = "the server", "the server's metrics", "Envoy"
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """A port of ours.
+
+    Attributes:
+        setting: The one that names it.
+        host: The address.
+        port: The number.
+        owner: Who is to have it.
+    """
+
+    setting: str
+    host: str
+    port: int
+    owner: str
+
+
+async def look(settings: Settings) -> AsyncGenerator[Finding, None]:
+    """Try to open each port, for a moment, and ask those that are taken who has them."""
+    ours = await _ports_in_use(settings)
+    free, taken = [], []
+    for listener in _listeners(settings):
+        where = f"{listener.setting} {listener.host}:{listener.port}"
+        trouble = await asyncio.to_thread(_try, listener)
+        if trouble is None:
+            free.append(where)
+        elif trouble == errno.EADDRINUSE and (listener.owner, listener.port) in ours:
+            taken.append(f"{where} by {listener.owner}")
+        else:
+            yield _explain(listener, where, trouble)
+    if taken:
+        yield SUBJECT.ok(f"used, as they should be: {', '.join(taken)}")
+    if free:
+        yield SUBJECT.ok(f"free: {', '.join(free)}")
+    if not edge.is_here(settings):
+        yield SUBJECT.note("ports of Envoy were not looked at: it runs on another machine")
+
+
+def _listeners(settings: Settings) -> Iterator[Listener]:
+    own, chosen = settings.server, settings.edge
+    yield Listener("server.port", own.host, own.port, SERVER)
+    if own.health_port is not None:
+        yield Listener("server.health_port", own.host, own.health_port, SERVER)
+    yield Listener("metrics.port", settings.metrics.host, settings.metrics.port, METRICS)
+    if edge.is_here(settings):
+        for name in ("port", "tls_port", "grpc_port", "stats_port"):
+            yield Listener(f"edge.{name}", chosen.host, getattr(chosen, name), ENVOY)
+        yield Listener("edge.admin_port", chosen.admin_host, chosen.admin_port, ENVOY)
+
+
+def _try(listener: Listener) -> int | None:
+    """Open a port and close it again; the number of the error where that fails."""
+    family = socket.AF_INET6 if ":" in listener.host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((listener.host, listener.port))
+        except OSError as error:
+            return error.errno or errno.EIO
+    return None
+
+
+async def _ports_in_use(settings: Settings) -> set[tuple[str, int]]:
+    """Who has which port, of those that answer as they should."""
+    found = await asyncio.gather(_of_server(settings), _of_metrics(settings), _of_envoy(settings))
+    return set().union(*found)
+
+
+async def _of_server(settings: Settings) -> set[tuple[str, int]]:
+    asked = await server.ask(settings)
+    ports = (settings.server.port, settings.server.health_port)
+    return {(SERVER, port) for port in ports if port is not None and asked.is_ours}
+
+
+async def _of_metrics(settings: Settings) -> set[tuple[str, int]]:
+    page = await server.read_metrics(settings)
+    return {(METRICS, settings.metrics.port)} if page else set()
+
+
+async def _of_envoy(settings: Settings) -> set[tuple[str, int]]:
+    try:
+        async with edge.admin(settings) as http:
+            answer = (await http.get("/listeners?format=json")).raise_for_status().json()
+        statuses = answer["listener_statuses"]
+        ports = [status["local_address"]["socket_address"]["port_value"] for status in statuses]
+    except (httpx.HTTPError, ValueError, LookupError, TypeError):  # not there, or not Envoy
+        return set()
+    return {(ENVOY, port) for port in (settings.edge.admin_port, *ports)}
+
+
+def _explain(listener: Listener, where: str, trouble: int) -> Finding:
+    section, _, key = listener.setting.partition(".")
+    variable = f"{PREFIX}{section.upper()}__{key.upper()}"
+    if trouble == errno.EADDRINUSE:
+        return SUBJECT.error(
+            f"{where} is taken, and what has it does not answer as {listener.owner} does",
+            f"`ss -ltnp 'sport = :{listener.port}'` says who has it: stop that, or choose another port with "
+            f"{variable}. Where it is ours, it is ill, or was started with other settings",
+        )
+    if trouble == errno.EACCES:
+        advice = f"Choose one above 1023 with {variable}, or let this user open low ports"
+        return SUBJECT.error(f"{where} may not be opened by this user", advice)
+    return SUBJECT.error(
+        f"{where} cannot be opened: {errno.errorcode.get(trouble, trouble)}",
+        f"Set {section}.{key.removesuffix('port')}host to an address that this machine has",
+    )
