@@ -1,4 +1,4 @@
-"""OpenAI's SDK for JavaScript under Node; tests/js/embed.mjs is the program of a user."""
+"""JavaScript under Node: OpenAI's SDK, what is built on it, and fetch; tests/js has the programs of users."""
 
 import json
 import subprocess
@@ -12,20 +12,28 @@ TEXTS = ["Hello, world", "Füße, 東京 and 🦊", "word " * 700]
 
 
 @pytest.fixture(scope="module")
-def printed(edge, state):
-    """What the program prints."""
-    task = {"baseURL": f"{edge.url}/v1", "apiKey": state.api_key, "model": MODEL, "texts": TEXTS}
-    script = ROOT / "tests" / "js" / "embed.mjs"
-    done = subprocess.run(
-        [BIN / "node", script],
-        input=json.dumps(task),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    return json.loads(done.stdout)
+def run(edge, state):
+    """Runs a program of tests/js; returns what it prints."""
+
+    def program(name):
+        task = {"baseURL": f"{edge.url}/v1", "apiKey": state.api_key, "model": MODEL, "texts": TEXTS}
+        done = subprocess.run(
+            [BIN / "node", ROOT / "tests" / "js" / name],
+            input=json.dumps(task),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        return json.loads(done.stdout)
+
+    return program
+
+
+@pytest.fixture(scope="module")
+def printed(run):
+    return run("embed.mjs")
 
 
 def rows(answer):
@@ -55,9 +63,16 @@ def test_models_are_listed_and_found(printed):
     assert isinstance(printed["model"]["created"], int)
 
 
+def test_the_raw_response_and_the_answer_have_the_request_id(printed):
+    raw = printed["raw"]
+    assert (raw["status"], raw["requestId"], raw["id"]) == (200, "js-1", "js-1")
+    assert list(raw["body"]) == ["object", "data", "model", "usage"]
+
+
 ERRORS = [
     ("badRequest", ("BadRequestError", 400, "input", None)),
     ("notFound", ("NotFoundError", 404, "model", "model_not_found")),
+    ("unserved", ("NotFoundError", 404, None, None)),
     ("authentication", ("AuthenticationError", 401, None, "invalid_api_key")),
 ]
 
@@ -67,3 +82,27 @@ def test_errors_are_the_sdks_own(printed, which, expected):
     error = printed["errors"][which]
     assert (error["name"], error["status"], error["param"], error["code"]) == expected
     assert error["type"] == "invalid_request_error"
+
+
+@pytest.fixture(scope="module")
+def framed(run):
+    return run("frameworks.mjs")
+
+
+@pytest.mark.parametrize("way", ["langchain", "ai"])
+def test_frameworks_get_the_vectors_of_sentence_transformers(framed, same, way):
+    same(framed[way], TEXTS)
+    same(framed[f"{way}Query"], TEXTS[:1])
+
+
+def test_the_ai_sdk_knows_what_was_used(framed, printed):
+    assert framed["aiTokens"] == printed["floats"]["usage"]["total_tokens"]
+
+
+def test_fetch_alone_is_enough(run, same):
+    fetched = run("fetch.mjs")
+    for way in ("whole", "streamed"):
+        assert (fetched[way]["status"], bool(fetched[way]["id"])) == (200, True)
+        same(rows(fetched[way]["answer"]), TEXTS)
+    assert fetched["refused"]["status"] == 400
+    assert fetched["refused"]["answer"]["error"]["type"] == "invalid_request_error"

@@ -1,5 +1,7 @@
 """OpenAI's SDK for Python, as its users write it."""
 
+import json
+
 import numpy as np
 import openai
 import pytest
@@ -54,11 +56,69 @@ def test_the_raw_response_has_the_request_id(client):
     assert np.shape(raw.parse().data[0].embedding) == (384,)
 
 
+def test_an_answer_knows_its_request_id(client):
+    answer = client.embeddings.create(model=MODEL, input="a", extra_headers={"x-request-id": "sdk-2"})
+    assert answer._request_id == "sdk-2"
+
+
+def test_an_answer_can_be_read_as_it_comes(client):
+    with client.embeddings.with_streaming_response.create(model=MODEL, input=TEXTS) as response:
+        assert (response.status_code, response.headers["content-type"]) == (200, "application/json")
+        body = b"".join(response.iter_bytes(1000))
+    assert len(json.loads(body)["data"]) == 3
+
+
+async def test_the_async_client_reads_one_as_it_comes_too(async_client):
+    async with async_client.embeddings.with_streaming_response.create(model=MODEL, input=TEXTS) as response:
+        answer = await response.parse()
+    assert len(answer.data) == 3
+
+
+def test_options_of_one_call_are_taken(client):
+    patient = client.with_options(timeout=30, max_retries=1, default_headers={"openai-beta": "x"})
+    fields = {"extra_query": {"api-version": "1"}, "extra_body": {"input_type": "query", "unknown": [1]}}
+    answer = patient.embeddings.create(model=MODEL, input="a", **fields)
+    assert answer == client.embeddings.create(model=MODEL, input="a")
+
+
+def test_a_caller_who_does_not_wait_is_told_so_by_the_sdk(client):
+    with pytest.raises(openai.APITimeoutError):
+        client.with_options(timeout=0.001).embeddings.create(model=MODEL, input=TEXTS)
+
+
+@pytest.mark.parametrize(
+    "texts", [("a", "b"), ["a", "b"], iter(["a", "b"])], ids=["tuple", "list", "iterator"]
+)
+def test_inputs_are_whatever_can_be_gone_through(client, texts):
+    assert len(client.embeddings.create(model=MODEL, input=texts).data) == 2
+
+
+def test_a_client_is_made_from_the_environment(options, monkeypatch):
+    for name, value in {
+        "OPENAI_BASE_URL": options["base_url"],
+        "OPENAI_API_KEY": options["api_key"],
+        "OPENAI_ORG_ID": "org-x",
+        "OPENAI_PROJECT_ID": "proj_x",
+    }.items():
+        monkeypatch.setenv(name, value)
+    with openai.OpenAI() as client:
+        assert client.embeddings.create(model=MODEL, input="a").model == MODEL
+
+
+def test_what_is_not_served_is_not_found(client):
+    with pytest.raises(openai.NotFoundError, match=r"Invalid URL \(POST /v1/chat/completions\)"):
+        client.chat.completions.create(model=MODEL, messages=[{"role": "user", "content": "a"}])
+
+
 def test_models_are_listed_and_found(client):
     assert MODEL in [model.id for model in client.models.list()]
     name = "sentence-transformers/all-MiniLM-L6-v2"
     model = client.models.retrieve(name)
     assert (model.id, model.object, type(model.created)) == (name, "model", int)
+
+
+async def test_the_async_client_lists_them_too(client, async_client):
+    assert [model async for model in async_client.models.list()] == list(client.models.list())
 
 
 ERRORS = [

@@ -19,6 +19,9 @@ async function errorOf(promise) {
 
 const stranger = new OpenAI({ baseURL, apiKey: "emb_wrong", maxRetries: 0 });
 const models = await client.models.list();
+const given = { headers: { "x-request-id": "js-1" } };
+const { data, response, request_id } = await client.embeddings.create({ model, input: "a" }, given).withResponse();
+const raw = await client.embeddings.create({ model, input: "a" }).asResponse();
 
 console.log(
   JSON.stringify({
@@ -27,9 +30,11 @@ console.log(
     single: await client.embeddings.create({ model: "text-embedding-3-small", input: texts[0] }),
     models: models.data,
     model: await client.models.retrieve("sentence-transformers/all-MiniLM-L6-v2"),
+    raw: { status: response.status, requestId: request_id, id: data._request_id, body: await raw.json() },
     errors: {
       badRequest: await errorOf(client.embeddings.create({ model, input: "" })),
       notFound: await errorOf(client.embeddings.create({ model: "nope", input: "a" })),
+      unserved: await errorOf(client.chat.completions.create({ model, messages: [] })),
       authentication: await errorOf(stranger.embeddings.create({ model, input: "a" })),
     },
   }),
