@@ -53,7 +53,7 @@ def look(settings: Settings) -> Iterator[Finding]:
         yield from _look_at(role)
     if not edge.is_here(settings):
         yield SUBJECT.note(
-            f"{settings.edge.public_certificate} is not here: what Envoy shows is looked at on its own machine"
+            f"{settings.edge.public_certificate} is not here: what Envoy shows is looked at where it runs"
         )
 
 
