@@ -187,13 +187,13 @@ def run_edge(
 ) -> Iterator[Edge]:
     """Run Envoy in front of servers until the context ends; `refused` where they will not have it.
 
-    In the profile for development, unless `EDGE__PROFILE` is given.
+    In the profile for development, unless `EDGE__PROFILE` is given. A server may be all that has an address.
     """
     servers = [server] if isinstance(server, Server) else list(server)
     ports = {f"EDGE__{name}": free_port() for name in EDGE_PORTS}
     upstreams = json.dumps([each.address for each in servers])
     values = {"EDGE__PROFILE": "development", "EDGE__UPSTREAMS": upstreams, **ports, **values}
-    environment = os.environ | servers[0].environment | {f"EMBEDSVC_{k}": str(v) for k, v in values.items()}
+    environment = os.environ | settings_for(state, **values)
     subprocess.run([BIN / "embedsvc", "render-edge", "--out", folder], cwd=ROOT, env=environment, check=True)
     log = folder / "envoy.log"
     with log.open("wb") as file:
