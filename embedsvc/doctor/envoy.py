@@ -49,7 +49,7 @@ async def look(settings: Settings) -> AsyncGenerator[Finding, None]:
         yield SUBJECT.error(f"{where} does not answer as Envoy's admin page: {error!r}", advice)
         return
     yield _state(info)
-    for finding in (*_hosts(clusters), *_certificates(certificates)):
+    for finding in (*_hosts(clusters), *_certificates(certificates, settings)):
         yield finding
     for finding in await asyncio.to_thread(lambda: list(_files(info, settings))):
         yield finding
@@ -81,26 +81,26 @@ def _hosts(clusters: Json) -> Iterator[Finding]:
         yield SUBJECT.error(f"the server {where} gets no calls: {said}", advice or "Its log says why")
 
 
-def _certificates(page: Json) -> Iterator[Finding]:
-    every = [each for pair in page["certificates"] for each in pair.get("cert_chain", [])]
-    shown = {(each["path"], each["serial_number"]): each for each in every}
-    for (path, serial), each in shown.items():
-        days = int(each["days_until_expiration"])
-        if days < SOON:
-            yield SUBJECT.warning(f"it shows {path}, which has {days} days left", f"Renew it: {RENEW}")
-        if _is_another(Path(path), serial):
+def _certificates(page: Json, settings: Settings) -> Iterator[Finding]:
+    every = [each for pair in page["certificates"] for each in pair["cert_chain"]]
+    shown = {int(each["serial_number"], 16): int(each["days_until_expiration"]) for each in every}
+    chosen = settings.edge
+    for path in dict.fromkeys((chosen.certificate, chosen.public_certificate, chosen.grpc_certificate)):
+        if _serial(path) not in {None, *shown}:
             yield SUBJECT.warning(
-                f"it shows another certificate than is in {path} now",
+                f"it does not show the certificate that is in {path} now",
                 "Write it under another name in its folder, and move it there: Envoy notices nothing else",
             )
-    yield SUBJECT.ok(f"it shows {len(shown)} certificates")
+    days = min(shown.values(), default=0)
+    what = f"it shows {len(shown)} certificates; the first to expire has {days} days left"
+    yield SUBJECT.warning(what, f"Renew it: {RENEW}") if days < SOON else SUBJECT.ok(what)
 
 
-def _is_another(path: Path, serial: str) -> bool:
+def _serial(path: Path) -> int | None:
     try:
-        return pem.read_certificates(path)[0].serial_number != int(serial, 16)
-    except pem.UnreadableError:  # on its own machine, or told of the file itself
-        return False
+        return pem.read_certificates(path)[0].serial_number
+    except pem.UnreadableError:  # it is elsewhere, or told of among the certificates
+        return None
 
 
 def _files(info: Json, settings: Settings) -> Iterator[Finding]:

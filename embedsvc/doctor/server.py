@@ -31,8 +31,9 @@ SIGNS = {
     "embeddings_key_lookup_failures_total": STORE_ADVICE,
     "embeddings_limits_failures_total": STORE_ADVICE,
     "embeddings_ledger_failures_total": STORE_ADVICE,
+    "embeddings_ledger_rows_total": STORE_ADVICE,
 }
-"""Counters that are 0 where nothing was wrong since the start."""
+"""Counters that are 0 where nothing was wrong since the start; of the last one, but for what is `kept`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +120,6 @@ def _read(page: str) -> Iterator[Finding]:
     if well:
         yield SUBJECT.ok(f"ready: {', '.join(well)}")
     for each in samples:
-        advice = SIGNS.get(each.name) or (STORE_ADVICE if each.labels.get("result") == "dropped" else None)
-        if advice and each.value:
-            series = "".join(f" {value}" for value in each.labels.values())
-            yield SUBJECT.warning(f"{each.name}{series}: {each.value:g} since the start", advice)
+        if each.name in SIGNS and each.value and each.labels.get("result") != "kept":
+            labels = "".join(f" {value}" for value in each.labels.values())
+            yield SUBJECT.warning(f"{each.name}{labels}: {each.value:g} since the start", SIGNS[each.name])
