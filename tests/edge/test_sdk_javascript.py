@@ -1,11 +1,8 @@
 """JavaScript under Node: OpenAI's SDK, what is built on it, and fetch; tests/js has the programs of users."""
 
-import json
-import subprocess
-
 import numpy as np
 import pytest
-from support.programs import BIN, ROOT
+from support.javascript import run_node
 
 MODEL = "all-MiniLM-L6-v2"
 TEXTS = ["Hello, world", "Füße, 東京 and 🦊", "word " * 700]
@@ -15,20 +12,8 @@ TEXTS = ["Hello, world", "Füße, 東京 and 🦊", "word " * 700]
 def run(edge, state):
     """Runs a program of tests/js; returns what it prints."""
 
-    def program(name):
-        task = {"baseURL": f"{edge.url}/v1", "apiKey": state.api_key, "model": MODEL, "texts": TEXTS}
-        done = subprocess.run(
-            [BIN / "node", ROOT / "tests" / "js" / name],
-            input=json.dumps(task),
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert (done.returncode, done.stderr) == (0, "")
-        return json.loads(done.stdout)
-
-    return program
+    task = {"baseURL": f"{edge.url}/v1", "apiKey": state.api_key, "model": MODEL, "texts": TEXTS}
+    return lambda name: run_node(name, task)
 
 
 @pytest.fixture(scope="module")

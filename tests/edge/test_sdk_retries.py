@@ -1,8 +1,6 @@
 """OpenAI's SDKs are told to come back, wait as long as Retry-After says, and are answered in the end."""
 
 import asyncio
-import json
-import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
@@ -12,7 +10,8 @@ from itertools import pairwise
 import httpx
 import openai
 import pytest
-from support.programs import BIN, ROOT, run_edge, run_server
+from support.javascript import run_node
+from support.programs import run_edge, run_server
 from support.trust import make_key, until
 
 from embedsvc.store.records import Limits
@@ -81,16 +80,7 @@ async def ask_async(url, key):
 
 def javascript(url, key):
     task = {"baseURL": url, "apiKey": key, "model": MODEL, "asks": ASKS, "maxRetries": RETRIES}
-    done = subprocess.run(
-        [BIN / "node", ROOT / "tests" / "js" / "retry.mjs"],
-        input=json.dumps(task),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    return [Try(**each) for each in json.loads(done.stdout)]
+    return [Try(**each) for each in run_node("retry.mjs", task)]
 
 
 SDKS = [python, python_async, javascript]
