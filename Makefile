@@ -13,7 +13,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run init lint format test bench bench-endure bench-trust bench-gpu docs proto stubs baseline lock clean
+.PHONY: help run init lint format test bench bench-endure bench-trust bench-edge bench-gpu docs proto stubs baseline lock clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -52,6 +52,9 @@ bench-endure: .venv/.bench proto ## hurt replicas under load; watch memory over 
 
 bench-trust: .venv/.bench .venv/.test proto convex/node_modules/.stamp ## what a store that hangs does to callers
 	@PYTHONPATH=tests $(BIN)/python bench/trust.py
+
+bench-edge: .venv/.bench proto ## what Envoy adds to a short text, beside calling a server directly
+	@$(BIN)/python bench/edge.py
 
 bench-gpu: ## measure on a GPU, correctness first; with .venv where there is one, else with PYTHON and its torch
 	PYTHONPATH=. $(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) bench/gpu.py $(BENCH)

@@ -18,11 +18,11 @@ UNLIMITED = [("grpc.max_receive_message_length", -1)]
 
 
 @asynccontextmanager
-async def open_channel(service: Service) -> AsyncIterator[grpc.aio.Channel]:
-    """Connect with mTLS."""
+async def open_channel(service: Service, address: str = "") -> AsyncIterator[grpc.aio.Channel]:
+    """Connect with mTLS: to the server itself, or to another address that leads to it."""
     files = (service.folder / name for name in ("ca.crt", "client.key", "client.crt"))
     credentials = grpc.ssl_channel_credentials(*(file.read_bytes() for file in files))
-    async with grpc.aio.secure_channel(service.grpc, credentials, UNLIMITED) as channel:
+    async with grpc.aio.secure_channel(address or service.grpc, credentials, UNLIMITED) as channel:
         yield channel
 
 

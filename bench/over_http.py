@@ -54,7 +54,7 @@ def fastapi(clients: Clients, url: str) -> Way:
 
 
 def _openai(clients: Clients, url: str, encoding: str, headers: dict[str, str]) -> Way:
-    read = _read_base64 if encoding == "base64" else _read_floats
+    read = read_base64 if encoding == "base64" else _read_floats
 
     async def embed(caller: int, texts: Sequence[str]) -> Vectors:
         body = orjson.dumps({"model": MODEL, "input": texts, "encoding_format": encoding})
@@ -75,5 +75,6 @@ def _read_floats(vectors: list[list[float]]) -> Vectors:
     return np.array(vectors, dtype=np.float32)
 
 
-def _read_base64(vectors: list[str]) -> Vectors:
+def read_base64(vectors: list[str]) -> Vectors:
+    """Vectors of an answer with `encoding_format` base64, which are little-endian float32."""
     return np.stack([np.frombuffer(base64.b64decode(text), dtype="<f4") for text in vectors])

@@ -25,6 +25,7 @@ class Service:
 
     Attributes:
         grpc: The server itself, over mTLS.
+        balanced: Envoy's listener for gRPC over mTLS.
         rest: Envoy in front of it.
         folder: Certificates, keys and logs.
         api_key: A key that the server knows.
@@ -33,6 +34,7 @@ class Service:
     """
 
     grpc: str
+    balanced: str
     rest: str
     folder: Path
     api_key: str
@@ -74,8 +76,9 @@ def run_service(
         running(command, folder / "server.log", settings) as server,
         running(_envoy(folder), folder / "envoy.log", {}) as envoy,
     ):
-        grpc, rest = f"127.0.0.1:{ports['server']}", f"http://127.0.0.1:{ports['port']}"
-        yield Service(grpc, rest, folder, api_key, server, envoy)
+        grpc, balanced = (f"127.0.0.1:{ports[name]}" for name in ("server", "grpc_port"))
+        rest = f"http://127.0.0.1:{ports['port']}"
+        yield Service(grpc, balanced, rest, folder, api_key, server, envoy)
 
 
 def _make_state(folder: Path) -> str:
