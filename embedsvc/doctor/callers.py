@@ -17,7 +17,7 @@ def judge(keys: Sequence[KeyRecord], settings: Settings) -> Finding:
     working = [key for key in keys if state_of(key, now) in ("active", "rotated")]
     keyless = any(identity.key != "required" for identity in settings.auth.identities)
     if working:
-        return SUBJECT.ok(f"{len(working):,} API keys work")
+        return SUBJECT.ok(f"API keys that work: {len(working):,}")
     if keyless or settings.auth.keys is not None:
         return SUBJECT.note(
             "no API key of the store works: callers need one of auth.keys, or a certificate that does"

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from embedsvc.config import Settings
+from embedsvc.doctor import edge
 from embedsvc.doctor.finding import Finding, Subject
 
 SUBJECT = Subject("disk")
@@ -22,14 +23,14 @@ def look(settings: Settings) -> Iterator[Finding]:
 
 def nearest(folder: Path) -> Path:
     """A folder, or the one in which it would be made."""
-    return next(each for each in (folder, *folder.absolute().parents) if each.exists())
+    return next(each for each in (folder, *folder.absolute().parents) if edge.is_there(each))
 
 
 def _folders(settings: Settings) -> Iterator[tuple[str, Path]]:
     yield "temporary files", Path(tempfile.gettempdir())
     if settings.store.kind == "sqlite":
         yield "store.path", settings.store.path.parent
-    if settings.auth.nonces.exists() or any(each.signing_secret for each in settings.auth.identities):
+    if edge.is_there(settings.auth.nonces) or any(each.signing_secret for each in settings.auth.identities):
         yield "auth.nonces", settings.auth.nonces
     if settings.engine.encoder == "onnx":
         yield "models.cache", settings.models.cache

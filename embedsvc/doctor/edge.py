@@ -1,5 +1,7 @@
 """Envoy's part of this machine."""
 
+from pathlib import Path
+
 import httpx
 
 from embedsvc.config import Settings, reachable
@@ -14,7 +16,16 @@ def is_here(settings: Settings) -> bool:
     A container of the server has the settings of Envoy too, but none of its private keys; servers that Envoy
     finds by their names may be anywhere.
     """
-    return not settings.edge.upstreams or settings.edge.public_certificate.exists()
+    return not settings.edge.upstreams or is_there(settings.edge.public_certificate)
+
+
+def is_there(path: Path) -> bool:
+    """Whether there is something that this user can look at; `Path.exists` fails in folders of others."""
+    try:
+        path.stat()
+    except OSError:
+        return False
+    return True
 
 
 def pages(host: str, port: int) -> httpx.AsyncClient:

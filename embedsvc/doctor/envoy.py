@@ -106,7 +106,7 @@ def _serial(path: Path) -> int | None:
 def _files(info: Json, settings: Settings) -> Iterator[Finding]:
     """Whether Envoy was started with what the settings say now."""
     path = Path(info["command_line_options"]["config_path"])
-    if not path.is_file():
+    if not edge.is_there(path):
         yield SUBJECT.note(f"its configuration {path} is not in a folder of here, and was not compared")
         return
     if not settings.edge.template.exists():
@@ -118,7 +118,7 @@ def _files(info: Json, settings: Settings) -> Iterator[Finding]:
     changed = rendered.find_changed(settings, path.parent)
     if changed:
         yield SUBJECT.warning(
-            f"{', '.join(changed)} in {path.parent} are not what the settings say now",
+            f"{', '.join(changed)} in {path.parent}: not what the settings say now",
             f"`embedsvc render-edge --out {path.parent}`, and start Envoy again",
         )
     elif path.stat().st_mtime > started + 1:

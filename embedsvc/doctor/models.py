@@ -33,7 +33,9 @@ def look(settings: Settings) -> Iterator[Finding]:
         try:
             folder = locate(name, settings)
             yield _look_at(name, folder, settings) if folder else _awaited(name, settings)
-        except (ConfigurationError, OSError, ValueError) as error:
+        except ConfigurationError as error:
+            yield SUBJECT.error(str(error), _again(name, settings))
+        except (OSError, ValueError) as error:
             yield SUBJECT.error(f"{name}: {error}", _again(name, settings))
 
 

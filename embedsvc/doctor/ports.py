@@ -13,7 +13,7 @@ from embedsvc.doctor import edge, server
 from embedsvc.doctor.finding import Finding, Subject
 
 SUBJECT = Subject("ports")
-SERVER, METRICS, ENVOY = "the server", "the server's metrics", "Envoy"
+SERVER, ENVOY = "the server", "Envoy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ def _listeners(settings: Settings) -> Iterator[Listener]:
     yield Listener("server.port", own.host, own.port, SERVER)
     if own.health_port is not None:
         yield Listener("server.health_port", own.host, own.health_port, SERVER)
-    yield Listener("metrics.port", settings.metrics.host, settings.metrics.port, METRICS)
+    yield Listener("metrics.port", settings.metrics.host, settings.metrics.port, SERVER)
     if edge.is_here(settings):
         for name in ("port", "tls_port", "grpc_port", "stats_port"):
             yield Listener(f"edge.{name}", chosen.host, getattr(chosen, name), ENVOY)
@@ -92,7 +92,7 @@ async def _of_server(settings: Settings) -> set[tuple[str, int]]:
 
 async def _of_metrics(settings: Settings) -> set[tuple[str, int]]:
     page = await server.read_metrics(settings)
-    return {(METRICS, settings.metrics.port)} if page else set()
+    return {(SERVER, settings.metrics.port)} if page else set()
 
 
 async def _of_envoy(settings: Settings) -> set[tuple[str, int]]:
@@ -111,7 +111,7 @@ def _explain(listener: Listener, where: str, trouble: int) -> Finding:
     variable = f"{PREFIX}{section.upper()}__{key.upper()}"
     if trouble == errno.EADDRINUSE:
         return SUBJECT.error(
-            f"{where} is taken, and what has it does not answer as {listener.owner} does",
+            f"{where} is taken by something that does not answer as {listener.owner}",
             f"`ss -ltnp 'sport = :{listener.port}'` says who has it: stop that, or choose another port with "
             f"{variable}. Where it is ours, it is ill, or was started with other settings",
         )

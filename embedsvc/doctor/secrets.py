@@ -44,7 +44,7 @@ async def _read(setting: str, ref: SecretRef, settings: Settings) -> Finding:
 
 def _look_at_modes(settings: Settings) -> Iterator[Finding]:
     files = dict(_files(settings))
-    there = {setting: path for setting, path in files.items() if path.exists()}
+    there = {setting: path for setting, path in files.items() if edge.is_there(path)}
     bare = {setting: path for setting, path in there.items() if path.stat().st_mode & stat.S_IROTH}
     for setting, path in bare.items():
         yield SUBJECT.warning(

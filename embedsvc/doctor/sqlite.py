@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from embedsvc.config import Settings
-from embedsvc.doctor import callers, disk
+from embedsvc.doctor import callers
 from embedsvc.doctor.finding import Finding, Subject
 from embedsvc.store.records import KeyRecord
 from embedsvc.store.sqlite import keys
@@ -19,6 +19,7 @@ SUBJECT = Subject("store")
 CHECK_SECONDS = 5.0
 """How long reading the whole file may take."""
 
+MEBIBYTE = 2**20
 STEPS = 100_000
 """Of SQLite's own machine, between two looks at the clock; some milliseconds."""
 
@@ -43,14 +44,18 @@ class Content:
 def look(settings: Settings) -> Iterator[Finding]:
     """Look at `store.path`."""
     path = settings.store.path
-    if not path.exists():
+    try:
+        path.stat()
+        content = read(path)
+    except FileNotFoundError:
         yield SUBJECT.note(
             f"there is no file {path} yet, in {Path.cwd()}",
             "The server's start makes it, or `embedsvc keys create`. Was there one? Look for its folder",
         )
         return
-    try:
-        content = read(path)
+    except PermissionError as error:
+        yield SUBJECT.error(f"{path} cannot be read: {error.strerror}", "Run the doctor as the server's user")
+        return
     except (OSError, sqlite3.Error, ValueError) as error:
         yield SUBJECT.error(f"{path} cannot be read: {error}", RESTORE)
         return
@@ -99,8 +104,8 @@ def _judge(path: Path, content: Content, settings: Settings) -> Iterator[Finding
             f"Stop the servers, then `sqlite3 {path} 'PRAGMA journal_mode = WAL'`",
         )
     else:
-        size = path.stat().st_size / disk.GIBIBYTE
-        yield SUBJECT.ok(f"{path}: schema {content.version}, WAL, whole, {size:.3f} GiB")
+        size = path.stat().st_size / MEBIBYTE
+        yield SUBJECT.ok(f"{path}: schema {content.version}, WAL, whole, {size:,.1f} MiB")
         yield callers.judge(content.keys, settings)
 
 

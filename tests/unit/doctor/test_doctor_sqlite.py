@@ -33,7 +33,7 @@ async def test_a_file_with_a_key_is_well(patient, made):
     file, keys = patient.examine(look)
     assert levels([file, keys]) == {"ok"}
     assert file.seen.startswith(f"{made}: schema {VERSION}, WAL, whole")
-    assert keys.seen == "1 API keys work"
+    assert keys.seen == "API keys that work: 1"
 
 
 async def test_looking_leaves_the_folder_as_it_was(patient, made):
@@ -50,7 +50,7 @@ async def test_looking_leaves_the_folder_as_it_was(patient, made):
 async def test_a_store_that_is_in_use_is_read_with_what_is_still_in_its_log(patient):
     async with open_sqlite(patient.settings.store.path) as store:
         await store.create_key(KEY)
-        assert only([patient.examine(look)[1]], "ok").seen == "1 API keys work"
+        assert only([patient.examine(look)[1]], "ok").seen == "API keys that work: 1"
 
 
 def test_where_there_is_no_file_yet_none_is_made(patient):
