@@ -2,35 +2,16 @@
 
 import asyncio
 import errno
-import socket
 from collections.abc import AsyncGenerator, Iterator
-from dataclasses import dataclass
 
 import httpx
 
-from embedsvc.config import PREFIX, Settings
+from embedsvc.config import Settings
 from embedsvc.doctor import edge, server
 from embedsvc.doctor.finding import Finding, Subject
+from embedsvc.listeners import ENVOY, SERVER, Listener, find_trouble, of_envoy, of_server
 
 SUBJECT = Subject("ports")
-SERVER, ENVOY = "the server", "Envoy"
-
-
-@dataclass(frozen=True, slots=True)
-class Listener:
-    """A port of ours.
-
-    Attributes:
-        setting: The one that names it.
-        host: The address.
-        port: The number.
-        owner: Who is to have it.
-    """
-
-    setting: str
-    host: str
-    port: int
-    owner: str
 
 
 async def look(settings: Settings) -> AsyncGenerator[Finding, None]:
@@ -39,7 +20,7 @@ async def look(settings: Settings) -> AsyncGenerator[Finding, None]:
     free, taken = [], []
     for listener in _listeners(settings):
         where = f"{listener.setting} {listener.host}:{listener.port}"
-        trouble = await asyncio.to_thread(_try, listener)
+        trouble = await asyncio.to_thread(find_trouble, listener)
         if trouble is None:
             free.append(where)
         elif trouble == errno.EADDRINUSE and (listener.owner, listener.port) in ours:
@@ -55,27 +36,9 @@ async def look(settings: Settings) -> AsyncGenerator[Finding, None]:
 
 
 def _listeners(settings: Settings) -> Iterator[Listener]:
-    own, chosen = settings.server, settings.edge
-    yield Listener("server.port", own.host, own.port, SERVER)
-    if own.health_port is not None:
-        yield Listener("server.health_port", own.host, own.health_port, SERVER)
-    yield Listener("metrics.port", settings.metrics.host, settings.metrics.port, SERVER)
+    yield from of_server(settings)
     if edge.is_here(settings):
-        for name in ("port", "tls_port", "grpc_port", "stats_port"):
-            yield Listener(f"edge.{name}", chosen.host, getattr(chosen, name), ENVOY)
-        yield Listener("edge.admin_port", chosen.admin_host, chosen.admin_port, ENVOY)
-
-
-def _try(listener: Listener) -> int | None:
-    """Open a port and close it again; the number of the error where that fails."""
-    family = socket.AF_INET6 if ":" in listener.host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((listener.host, listener.port))
-        except OSError as error:
-            return error.errno or errno.EIO
-    return None
+        yield from of_envoy(settings)
 
 
 async def _ports_in_use(settings: Settings) -> set[tuple[str, int]]:
@@ -107,18 +70,16 @@ async def _of_envoy(settings: Settings) -> set[tuple[str, int]]:
 
 
 def _explain(listener: Listener, where: str, trouble: int) -> Finding:
-    section, _, key = listener.setting.partition(".")
-    variable = f"{PREFIX}{section.upper()}__{key.upper()}"
     if trouble == errno.EADDRINUSE:
         return SUBJECT.error(
             f"{where} is taken by something that does not answer as {listener.owner}",
             f"`ss -ltnp 'sport = :{listener.port}'` says who has it: stop that, or choose another port with "
-            f"{variable}. Where it is ours, it is ill, or was started with other settings",
+            f"{listener.variable}. Where it is ours, it is ill, or was started with other settings",
         )
     if trouble == errno.EACCES:
-        advice = f"Choose one above 1023 with {variable}, or let this user open low ports"
+        advice = f"Choose one above 1023 with {listener.variable}, or let this user open low ports"
         return SUBJECT.error(f"{where} may not be opened by this user", advice)
     return SUBJECT.error(
         f"{where} cannot be opened: {errno.errorcode.get(trouble, trouble)}",
-        f"Set {section}.{key.removesuffix('port')}host to an address that this machine has",
+        f"Set {listener.host_setting} to an address that this machine has",
     )

@@ -17,12 +17,12 @@ local OF_GRPC = {
 local GRPC_ONLY = { "grpc-status", "grpc-message", "grpc-status-details-bin", "grpc-accept-encoding" }
 
 -- What a header of gRPC's, or one that only Envoy may set, would do to the call is not for callers to say; but how
--- long they wait is.
+-- long they wait is. Names that HTTP allows and gRPC does not would fail the call before the server sees it.
 local function is_internal(name, value)
   if name == "grpc-timeout" then
     return value:match("^%d%d?%d?%d?%d?%d?%d?%d?[HMSmun]$") == nil
   end
-  return name:match("^grpc") or name:match("%-bin$") or name:match("^x%-envoy%-original")
+  return name:match("^grpc") or name:match("%-bin$") or name:match("^x%-envoy%-original") or not name:match("^:?[%w_.-]+$")
 end
 
 function envoy_on_request(handle)
