@@ -60,7 +60,8 @@ async def test_the_setting_of_the_address_is_named(patient, section, key):
 
 
 async def test_a_port_that_only_root_may_open_is_told(patient, monkeypatch):
-    monkeypatch.setattr(ports, "find_trouble", lambda listener: errno.EACCES if listener.port == 443 else None)
+    low = {443: errno.EACCES}
+    monkeypatch.setattr(ports, "find_trouble", lambda listener: low.get(listener.port))
     told = only(await patient.having("edge", tls_port=443).examine_waiting(look), "error")
     assert "edge.tls_port 127.0.0.1:443 may not be opened by this user" in told.seen
     assert "EMBEDSVC_EDGE__TLS_PORT" in told.advice
