@@ -71,7 +71,7 @@ def test_one_that_expires_within_a_month_is_a_warning(patient, name):
 
 
 def test_one_with_a_month_to_live_is_well(patient):
-    patient.resign("server", ends=days(certificates.SOON) + dt.timedelta(minutes=5))
+    patient.resign("server", ends=days(certificates.SOON + 0.5))
     assert levels(patient.examine(look)) == {"ok"}
 
 
