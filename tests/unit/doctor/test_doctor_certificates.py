@@ -1,6 +1,5 @@
 """certificates: what nobody would take, and what will soon be so, is told with what to do."""
 
-import datetime as dt
 import shutil
 
 import pytest
