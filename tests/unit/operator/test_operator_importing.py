@@ -8,7 +8,7 @@ from embedsvc.errors import ConfigurationError
 from embedsvc.keys import token
 from embedsvc.operator.importing import read
 
-KEY = token.generate()
+KEY = "emb_" + "k" * 43
 DIGEST = token.digest(KEY)
 OTHER = "0123456789abcdef" * 4
 
