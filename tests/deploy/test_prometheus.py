@@ -12,6 +12,7 @@ from support.promql import exposed, grouped_by, selectors
 DASHBOARD = json.loads((ROOT / "deploy/grafana/dashboards/embedsvc.json").read_text())
 RULES = yaml.safe_load((ROOT / "deploy/prometheus/rules/embedsvc.yml").read_text())
 ALERTS = [rule for group in RULES["groups"] for rule in group["rules"]]
+KUBERNETES = ROOT / "deploy/kubernetes/base"
 PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
 QUERIES = [target["expr"] for panel in PANELS for target in panel["targets"]]
 EXPRESSIONS = [rule["expr"] for rule in ALERTS]
@@ -91,6 +92,30 @@ def test_an_alert_says_how_bad_it_is_and_what_to_do(rule):
     assert all(rule["annotations"][name].endswith((".", "`.")) for name in ("summary", "action"))
     for page, title in re.findall(r'(docs/[\w/]+\.md), "([^"]+)"', rule["annotations"]["action"]):
         assert re.search(rf"^#+ {re.escape(title)}$", (ROOT / page).read_text(), re.MULTILINE)
+
+
+def expression(alert: str) -> str:
+    (found,) = (rule["expr"] for rule in ALERTS if rule["alert"] == alert)
+    return found
+
+
+def test_fewer_servers_than_are_always_there_are_too_few(compose):
+    replicas = compose["services"]["embedsvc"]["deploy"]["replicas"]
+    scaling = yaml.safe_load((KUBERNETES / "scaling.yaml").read_text())
+    assert scaling["spec"]["minReplicas"] == replicas
+    for alert in ("EmbedsvcFewServers", "EnvoyHostsOut"):
+        assert expression(alert).endswith(f" < {replicas}")
+
+
+def test_alerts_name_the_jobs_that_compose_and_kubernetes_give_to_what_they_scrape(prometheus):
+    servers, edge = yaml.safe_load_all((KUBERNETES / "monitoring.yaml").read_text())
+    assert (servers["kind"], edge["kind"]) == ("ServiceMonitor", "PodMonitor")
+    (job,) = re.findall(r'job=~"([^"]+)"', expression("EnvoyDown"))
+    of_compose = [each["job_name"] for each in prometheus["scrape_configs"]]
+    # The operator calls a ServiceMonitor's job like the Service, a PodMonitor's like its namespace and itself.
+    for names in (of_compose, [servers["metadata"]["name"], f"some/{edge['metadata']['name']}"]):
+        assert names[0] == "embedsvc"
+        assert [name for name in names if re.fullmatch(job, name)] == names[1:]
 
 
 def test_what_the_design_asks_to_see_is_on_the_dashboard():
