@@ -112,7 +112,7 @@ def test_alerts_name_the_jobs_that_compose_and_kubernetes_give_to_what_they_scra
     assert (servers["kind"], edge["kind"]) == ("ServiceMonitor", "PodMonitor")
     (job,) = re.findall(r'job=~"([^"]+)"', expression("EnvoyDown"))
     of_compose = [each["job_name"] for each in prometheus["scrape_configs"]]
-    # The operator calls a ServiceMonitor's job like the Service, a PodMonitor's like its namespace and itself.
+    # The operator calls a ServiceMonitor's job like the Service, a PodMonitor's NAMESPACE/NAME.
     for names in (of_compose, [servers["metadata"]["name"], f"some/{edge['metadata']['name']}"]):
         assert names[0] == "embedsvc"
         assert [name for name in names if re.fullmatch(job, name)] == names[1:]

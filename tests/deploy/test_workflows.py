@@ -1,4 +1,4 @@
-"""The workflows are well-formed, may do little, and build what the rest of the repository names."""
+"""The workflows are well-formed, may do little, and run what the rest of the repository names."""
 
 import re
 import subprocess
@@ -6,29 +6,14 @@ import subprocess
 import pytest
 import yaml
 from support.programs import BIN, ROOT
+from support.workflows import GITHUB, WORKFLOWS, steps_of
 
-GITHUB = ROOT / ".github"
-WORKFLOWS = {path.stem: yaml.safe_load(path.read_text()) for path in sorted((GITHUB / "workflows").iterdir())}
 JOBS = [
     pytest.param(job, id=f"{name}: {key}")
     for name, workflow in WORKFLOWS.items()
     for key, job in workflow["jobs"].items()
+    if "steps" in job  # others call a workflow, which is among these
 ]
-DOCKERFILE = (ROOT / "Dockerfile").read_text()
-
-
-def steps_of(job: dict) -> str:
-    return yaml.safe_dump(job["steps"], sort_keys=False, width=1000)
-
-
-@pytest.fixture
-def check():
-    return WORKFLOWS["images"]["jobs"]["check"]
-
-
-@pytest.fixture
-def publish():
-    return WORKFLOWS["images"]["jobs"]["publish"]
 
 
 @pytest.mark.parametrize(
@@ -52,24 +37,17 @@ def test_a_workflow_may_only_read_and_gives_way_to_a_newer_run_of_a_pull_request
     assert workflow["concurrency"]["cancel-in-progress"] == "${{ github.event_name == 'pull_request' }}"
 
 
-def test_only_what_publishes_may_write_and_only_for_a_tag(publish):
-    writers = [
-        job
-        for workflow in WORKFLOWS.values()
-        for job in workflow["jobs"].values()
-        if "write" in job.get("permissions", {}).values()
-    ]
-    assert writers == [publish]
-    assert publish["permissions"] == {"contents": "read", "packages": "write", "id-token": "write"}
-    assert publish["if"] == "github.event_name == 'push'"
-    assert WORKFLOWS["images"][True]["push"] == {"tags": ["v*.*.*"]}  # YAML reads `on` as a truth
+def test_a_workflow_that_calls_another_does_not_wait_for_itself():
+    groups = [workflow["concurrency"]["group"] for workflow in WORKFLOWS.values()]
+    assert groups == [f"{name}-${{{{ github.ref }}}}" for name in WORKFLOWS]
 
 
 @pytest.mark.parametrize("job", JOBS)
 def test_a_job_ends_and_leaves_no_token_in_its_checkout(job):
     assert job["timeout-minutes"] <= 90
-    (checkout,) = (step for step in job["steps"] if step.get("uses", "").startswith("actions/checkout@"))
-    assert checkout["with"] == {"persist-credentials": False}
+    for step in job["steps"]:
+        if step.get("uses", "").startswith("actions/checkout@"):
+            assert step["with"] == {"persist-credentials": False}
 
 
 @pytest.mark.parametrize("job", JOBS)
@@ -97,42 +75,8 @@ def test_ci_reads_compose_with_every_profile(compose):
     assert used == profiles
 
 
-def test_images_are_built_as_compose_builds_them(check, publish, cpu_override):
-    assert check["strategy"] == publish["strategy"]
-    cuda, cpu = check["strategy"]["matrix"]["include"]
-    assert {"BASE": cpu["base"], "TORCH_INDEX": cpu["torch"]} == cpu_override["services"]["embedsvc"][
-        "build"
-    ]["args"]
-    assert f"ARG BASE={cuda['base']}\n" in DOCKERFILE
-    assert 'ARG TORCH_INDEX=""' in DOCKERFILE
-    assert cuda["torch"] == ""
-
-
-def test_what_the_build_is_told_is_what_the_dockerfile_asks_for(publish):
-    (build,) = (step for step in publish["steps"] if step.get("id") == "build")
-    given = {line.partition("=")[0] for line in build["with"]["build-args"].splitlines()}
-    declared = re.findall(r"(\w+)=", " ".join(re.findall(r"^ARG (.*)$", DOCKERFILE, re.MULTILINE)))
-    assert given == set(declared)
-
-
-def test_a_published_image_has_an_sbom_and_its_provenance(publish):
-    (build,) = (step for step in publish["steps"] if step.get("id") == "build")
-    assert build["with"]["sbom"] is True
-    assert build["with"]["provenance"] == "mode=max"
-
-
-def test_a_vulnerability_that_can_be_fixed_stops_the_image(check, publish):
-    options = WORKFLOWS["images"]["env"]["TRIVY_OPTIONS"]
-    for option in ("--severity HIGH,CRITICAL", "--ignore-unfixed", "--exit-code 1"):
-        assert option in options
-    assert all("$TRIVY_OPTIONS" in steps_of(job) for job in (check, publish))
-    assert re.fullmatch(r"aquasec/trivy:[\d.]+@sha256:[0-9a-f]{64}", WORKFLOWS["images"]["env"]["TRIVY"])
-
-
-def test_an_image_gets_its_tags_after_it_was_scanned_and_signed(publish):
-    text = steps_of(publish)
-    places = [
-        text.index(word)
-        for word in ("push-by-digest=true", '"$TRIVY" image', "cosign sign", "imagetools create")
-    ]
-    assert places == sorted(places)
+def test_dependabot_knows_every_folder_that_npm_has_locked():
+    updates = yaml.safe_load((GITHUB / "dependabot.yml").read_text())["updates"]
+    (npm,) = (update for update in updates if update["package-ecosystem"] == "npm")
+    locks = [path for path in ROOT.glob("[!.]*/**/package-lock.json") if "node_modules" not in path.parts]
+    assert sorted(npm["directories"]) == sorted(f"/{path.parent.relative_to(ROOT)}" for path in locks)
