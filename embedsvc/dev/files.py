@@ -1,13 +1,16 @@
 """Files that nobody else may read."""
 
+import os
+from functools import partial
 from pathlib import Path
 
 
 def write_private(path: Path, data: bytes) -> None:
     """Write a file that only its owner can read, and that is whole from the first moment."""
     fresh = path.with_name(path.name + ".new")
-    fresh.touch(mode=0o600)
-    fresh.write_bytes(data)
+    fresh.unlink(missing_ok=True)  # what was left behind may be a link, or open to others
+    with open(fresh, "xb", opener=partial(os.open, mode=0o600)) as file:
+        file.write(data)
     fresh.replace(path)
 
 
