@@ -8,6 +8,8 @@ import pytest
 from support.kustomize import FOLDER, OVERLAYS, overlay
 from support.programs import BIN, ROOT
 
+from embedsvc.access.peer import read_peer
+from embedsvc.access.policy import find_identity
 from embedsvc.config import load
 
 
@@ -30,7 +32,9 @@ def hours(text):
     return int(text.removesuffix("h"))
 
 
-LEAVES = ["embedsvc-server", "embedsvc-edge-client", "embedsvc-edge-grpc", "embedsvc-edge-public"]
+CLIENTS = ["embedsvc-health", "embedsvc-edge-client"]
+SERVERS = ["embedsvc-server", "embedsvc-edge-grpc", "embedsvc-edge-public"]
+LEAVES = [*CLIENTS, *SERVERS]
 
 
 def test_these_are_all_certificates(certificates):
@@ -72,10 +76,20 @@ def test_envoy_is_the_identity_that_may_speak_for_others(certificates, settings)
     assert certificates["embedsvc-edge-client"]["uris"] == list(envoy.match)
 
 
-def test_each_is_good_for_its_own_side_only(certificates):
-    usages = {name: set(certificates[name]["usages"]) & {"server auth", "client auth"} for name in LEAVES}
-    assert usages.pop("embedsvc-edge-client") == {"client auth"}
-    assert set(map(frozenset, usages.values())) == {frozenset({"server auth"})}
+def test_who_asks_for_health_has_the_name_of_the_development_pki_and_speaks_for_nobody(
+    certificates, settings, state
+):
+    names = certificates["embedsvc-health"]["uris"]
+    assert names == list(read_peer(state.read("health.crt")).names)
+    identity = find_identity(settings.auth.identities, names)
+    assert identity is not None
+    assert not identity.forwards
+
+
+@pytest.mark.parametrize(("names", "usage"), [(CLIENTS, "client auth"), (SERVERS, "server auth")])
+def test_each_is_good_for_its_own_side_only(certificates, names, usage):
+    sides = {"server auth", "client auth"}
+    assert [set(certificates[name]["usages"]) & sides for name in names] == [{usage}] * len(names)
 
 
 def test_services_of_the_cluster_find_the_name_that_they_call(cluster, certificates):

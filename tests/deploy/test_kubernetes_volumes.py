@@ -80,9 +80,21 @@ def test_no_secret_is_mounted_file_by_file_since_it_would_never_be_replaced(clus
             assert all("configMap" in pods.volumes[mount["name"]] for mount in parts)
 
 
+def test_servers_find_what_the_doctor_asks_with_where_their_environment_says(cluster):
+    environment = cluster.servers.environment
+    assert set(environment) == {f"EMBEDSVC_EDGE__{name}" for name in ("CA", "CERTIFICATE", "KEY")}
+    for path in environment.values():
+        assert_is_a_key_of_a_mounted_secret(cluster, cluster.servers, path)
+        folder = path.rpartition("/")[0]
+        assert cluster.servers.volume_at(folder)["secret"]["secretName"] == "embedsvc-health"
+
+
 def test_no_secret_is_in_the_environment(cluster):
-    for pods in (cluster.servers, cluster.edges):
-        assert not any("env" in container or "envFrom" in container for container in pods.containers)
+    assert all(value.startswith("/run/secrets/") for value in cluster.servers.environment.values())
+    others = [*cluster.edges.containers, *cluster.servers.spec.get("initContainers", [])]
+    assert not any("env" in container for container in others)
+    everybody = [*cluster.edges.containers, *cluster.servers.containers]
+    assert not any("envFrom" in container for container in everybody)
 
 
 def test_services_put_nothing_into_the_environment_either(cluster):

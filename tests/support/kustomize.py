@@ -49,6 +49,10 @@ class Pods:
         return [*self.spec.get("initContainers", []), *self.spec["containers"]]
 
     @property
+    def environment(self) -> dict[str, str]:
+        return {each["name"]: each["value"] for each in self.container.get("env", [])}
+
+    @property
     def ports(self) -> dict[str, int]:
         return {port["name"]: port["containerPort"] for port in self.container["ports"]}
 
