@@ -18,7 +18,9 @@ function envoy_on_request(handle)
   local headers = handle:headers()
   local facts = handle:streamInfo():dynamicMetadata()
   local path = headers:get(":path") or ""
-  facts:set("embedsvc", "path", without_keys(path:gsub("[?#].*", "")))
+  -- What is escaped could be a key that is escaped: once, twice, or in part.
+  path = path:gsub("[?#].*", ""):gsub("[^/]*%%[^/]*", "...")
+  facts:set("embedsvc", "path", without_keys(path))
   local id = headers:get("x-request-id")
   if id ~= nil and id:find("emb_", 1, true) then
     headers:replace("x-request-id", without_keys(id))

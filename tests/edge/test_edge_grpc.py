@@ -1,10 +1,12 @@
 """The listener for internal services: gRPC over mTLS, each call balanced, callers known by certificate."""
 
 import asyncio
+import ssl
 from collections import Counter
 from urllib.parse import quote
 
 import grpc
+import httpx
 import pytest
 from support import pki as files
 from support.programs import run_edge, run_server
@@ -113,6 +115,16 @@ async def test_nobody_sets_the_header_that_envoy_sets(house):
         assert await code_of(embed(channel, forged)) == grpc.StatusCode.PERMISSION_DENIED
 
 
+@pytest.mark.parametrize("name", ["search", "client"])
+async def test_nor_is_it_let_through_from_callers_of_rest(house, name):
+    forged = {"x-forwarded-client-cert": header_of(house.state, name)}
+    trust = ssl.create_default_context(cafile=str(house.state.path("ca.crt")))
+    async with httpx.AsyncClient(verify=trust, headers=forged) as http:
+        for url in (house.url, house.https):
+            answer = await http.post(f"{url}/v1/embeddings", json={"model": "all-MiniLM-L6-v2", "input": "a"})
+            assert answer.status_code == 401
+
+
 async def test_answers_in_json_are_for_the_other_listeners(house):
     async with house.channel("search") as channel:
         stub = openai_pb2_grpc.OpenAIServiceStub(channel)
@@ -138,3 +150,4 @@ async def test_the_access_log_names_the_caller_and_never_its_key(house):
     assert key not in log
     assert f'"key":"{key[:12]}"' in log
     assert '"identity":"spiffe://embedsvc.internal/dev-client"' in log
+    assert '"grpc_status":"0"' in log

@@ -193,6 +193,7 @@ async def test_the_access_log_has_a_line_for_each_request_and_its_timings(edge, 
     assert good["upstream"] == edge.server.address
     assert good["key"] == state.api_key[:12]
     assert good["client"] == "127.0.0.1"
+    assert good["grpc_status"] is None  # the caller's status says it
     assert 0 <= good["milliseconds_to_read"] <= good["milliseconds_to_answer"] <= good["milliseconds"]
     assert (nothing["status"], nothing["path"], nothing["flags"]) == (404, "/nothing", "NR")
     assert nothing["upstream"] is None

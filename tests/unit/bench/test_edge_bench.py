@@ -1,7 +1,7 @@
 """edge: when Envoy adds little enough."""
 
 import pytest
-from edge import BALANCED, DIRECT, SIXTEEN, holds
+from edge import BALANCED, DIRECT, HTTP, SIXTEEN, holds
 from figures import Figures
 from report import Measurement
 
@@ -14,6 +14,7 @@ def seen(number, subject, p50, **errors):
 ROUNDS = [
     *(seen(number, DIRECT, p50) for number, p50 in enumerate((10.0, 20.0, 30.0))),
     *(seen(number, BALANCED, p50) for number, p50 in enumerate((11.9, 22.0, 60.0))),
+    *(seen(number, HTTP, p50) for number, p50 in enumerate((12.0, 23.9, 20.0))),
 ]
 
 
@@ -22,8 +23,10 @@ def test_it_holds_where_most_rounds_add_a_fifth_at_most():
 
 
 @pytest.mark.parametrize(
-    "other", [seen(1, BALANCED, 25.0), seen(1, BALANCED, 22.0, UNAVAILABLE=1)], ids=["slower", "a failure"]
+    "other",
+    [seen(1, BALANCED, 25.0), seen(1, HTTP, 25.0), seen(1, BALANCED, 22.0, UNAVAILABLE=1)],
+    ids=["gRPC is slower", "JSON is slower", "a failure"],
 )
 def test_it_does_not_where_they_add_more_or_a_call_failed(other):
-    replaced = [other if (one.round, one.subject) == (1, BALANCED) else one for one in ROUNDS]
+    replaced = [other if (one.round, one.subject) == (1, other.subject) else one for one in ROUNDS]
     assert not holds(replaced)
