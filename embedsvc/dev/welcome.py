@@ -6,14 +6,14 @@ from embedsvc.dev import state
 TEXT = """
 embedsvc is ready.
 
-  REST     http://{rest} and https://{https}
+  REST     {url}, {other}
   gRPC     {grpc}, through Envoy {balanced} (mTLS)
   metrics  http://{metrics}/metrics    Envoy  http://{admin}
   logs     {run}/server.log, {run}/envoy.log
-
+{trust}
 curl:
 
-  curl -s http://{rest}/v1/embeddings \\
+  curl -s{cacert} {url}/v1/embeddings \\
     -H "Authorization: Bearer $(cat {key})" -H "Content-Type: application/json" \\
     -d '{{"model": "{model}", "input": "Hello, world"}}'
 
@@ -21,7 +21,7 @@ The OpenAI SDK:
 
   from openai import OpenAI
   key = open("{key}").read().strip()
-  client = OpenAI(base_url="http://{rest}/v1", api_key=key)
+  client = OpenAI(base_url="{url}/v1", api_key=key)
   print(client.embeddings.create(model="text-embedding-3-small", input="Hello, world"))
 
 grpcurl:
@@ -35,14 +35,28 @@ Ctrl-C stops it.
 """
 
 
+TRUST = """
+In the profile for production HTTP redirects to HTTPS, and limits count. Python trusts this CA by
+
+  export SSL_CERT_FILE={certs}/ca.crt
+"""
+
+
 def text(settings: Settings) -> str:
     """The text, with this machine's addresses."""
     server, metrics, edge = settings.server, settings.metrics, settings.edge
+    http, https = (
+        f"http://{reachable(edge.host)}:{edge.port}",
+        f"https://{reachable(edge.host)}:{edge.tls_port}",
+    )
+    production = edge.profile == "production"
     return TEXT.format(
-        rest=f"{reachable(edge.host)}:{edge.port}",
+        url=https if production else http,
+        other=f"to which {http} redirects" if production else https,
+        cacert=f" --cacert {state.CERTS}/ca.crt" if production else "",
+        trust=TRUST.format(certs=state.CERTS) if production else "",
         grpc=f"{reachable(server.host)}:{server.port}",
         metrics=f"{reachable(metrics.host)}:{metrics.port}",
-        https=f"{reachable(edge.host)}:{edge.tls_port}",
         balanced=f"{reachable(edge.host)}:{edge.grpc_port}",
         admin=f"{reachable(edge.admin_host)}:{edge.admin_port}",
         model=settings.models.primary,

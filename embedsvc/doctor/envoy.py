@@ -119,7 +119,8 @@ def _files(info: Json, settings: Settings) -> Iterator[Finding]:
     if changed:
         yield SUBJECT.warning(
             f"{', '.join(changed)} in {path.parent}: not what the settings say now",
-            f"`embedsvc render-edge --out {path.parent}`, and start Envoy again",
+            f"`embedsvc render-edge --out {path.parent}`, and start Envoy again; or run the doctor with the "
+            "variables that the service runs with",
         )
     elif path.stat().st_mtime > started + 1:
         yield SUBJECT.warning(

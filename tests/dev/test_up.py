@@ -127,12 +127,17 @@ def test_ctrl_c_waits_for_a_caller_who_has_not_read_the_answer_yet(tmp_path, env
     assert len(answer.json()["data"]) == 2048
 
 
-def test_the_sdk_lines_that_it_prints_run(tmp_path, environment):
-    with up(tmp_path, environment) as process:
+@pytest.mark.parametrize("profile", ["development", "production"])
+def test_the_sdk_lines_that_it_prints_run(tmp_path, environment, profile):
+    with up(tmp_path, environment | {"EMBEDSVC_EDGE__PROFILE": profile}) as process:
         printed = read_until(process, "Ctrl-C")
+        curl = re.search(r"  curl -s(?:.*\\\n)*.*", printed).group()
         code = re.search(r"  from openai import(?:.*\n)*?.*print\(.*\)", printed).group()
+        trust = "".join(re.findall(r"  export .*", printed))
+        assert bool(trust) == (profile == "production")
         lines = "\n".join(line.strip() for line in code.splitlines())
-        assert "CreateEmbeddingResponse" in paste(f"python - <<'END'\n{lines}\nEND", tmp_path)
+        assert "CreateEmbeddingResponse" in paste(f"{trust}\npython - <<'END'\n{lines}\nEND", tmp_path)
+        assert paste(f"{trust}\n{curl}", tmp_path).startswith('{"object":"list"')
 
 
 def test_secrets_are_readable_by_their_owner_alone_and_outlive_a_restart(tmp_path, environment):

@@ -100,6 +100,7 @@ def test_settings_that_have_changed_since_envoy_was_started_are_a_warning(enviro
     warning = told.only("warning")
     assert warning["seen"].startswith("envoy.yaml in ")
     assert "embedsvc render-edge --out " in warning["advice"]
+    assert "with the variables that the service runs with" in warning["advice"]
 
 
 def test_a_certificate_that_was_not_moved_into_its_place_is_a_warning(environment, own_state):

@@ -55,6 +55,17 @@ def test_envoys_own_certificate_in_it_is_an_error(listed, patient):
     assert "servers refuse every call through Envoy" in only(found, "error").seen
 
 
+def test_in_a_servers_container_it_is_the_health_checks_that_is_in_it(patient):
+    elsewhere = {"upstreams": ["embedsvc:50051"], "public_certificate": patient.path("none/edge.crt")}
+    patient = patient.having("edge", **elsewhere, public_key=patient.path("none/edge.key"))
+    path = patient.path("revoked.pem")
+    path.write_bytes(patient.revoke(serial(patient, "envoy")))
+    found = patient.having("tls", revoked=path).examine(look)
+    assert levels(found) == {"ok", "warning"}
+    assert "through Envoy" not in only(found, "warning").seen
+    assert "health check" in only(found, "warning").advice
+
+
 def test_what_cannot_be_read_is_told_among_the_secrets_alone(patient):
     path = patient.path("revoked.pem")
     path.write_text("-----BEGIN X509 CRL-----\nnone\n-----END X509 CRL-----\n")
