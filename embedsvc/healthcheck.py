@@ -1,8 +1,8 @@
 """`python -m embedsvc.healthcheck`: whether the server beside it answers; for a container's health check.
 
-It asks grpc.health.v1 over mTLS, as Envoy does: `/metrics` answers long before the model is loaded. The client
-certificate is that of `edge.certificate`: in containers one for health alone, elsewhere Envoy's. No subcommand,
-since the command line imports the whole server, and this runs often.
+It asks grpc.health.v1 over mTLS, as Envoy does: `/metrics` answers long before the model is loaded. It shows
+`edge.certificate`, which in containers is one for health alone, and elsewhere Envoy's. No subcommand, since
+the command line imports the whole server, and this runs often.
 """
 
 import sys

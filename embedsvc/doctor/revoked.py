@@ -67,6 +67,6 @@ def _own(settings: Settings, content: bytes) -> Iterator[Finding]:
         )
     elif revoked:  # in a server's container, which has not Envoy's but one for its health check
         yield SUBJECT.warning(
-            f"edge.certificate {path} is revoked by tls.revoked: health, which needs no identity, still answers it",
+            f"edge.certificate {path} is revoked by tls.revoked: only health still answers it",
             "Give the health check a new certificate",
         )

@@ -76,8 +76,8 @@ def test_a_certificate_of_another_ca_is_refused_as_it_would_be_for_envoy(check, 
     assert done.stderr.startswith("embedsvc: UNAVAILABLE: ")
 
 
-def test_a_certificate_that_is_not_there_is_named(check, tmp_path):
-    missing = tmp_path / "none.crt"
+def test_a_certificate_that_is_not_there_is_named(check, state):
+    missing = state.path("none.crt")
     done = check(EDGE__CERTIFICATE=missing)
     assert done.returncode == 1
     assert str(missing) in done.stderr
