@@ -1,16 +1,22 @@
 """docs/deploy/kubernetes.md says what is so, and its overlay can be built."""
 
+import json
 import re
 import shutil
+import subprocess
 
+import kubernetes_validate
 import pytest
 import yaml
+from cloudcoil.models.prometheus_operator.v1 import PrometheusRule
 from support.kustomize import FOLDER, SECRETS_MADE_BY_HAND, build, overlay
 from support.programs import ROOT
 
 from embedsvc.config import load
 from embedsvc.engine.catalog import CATALOG
 from embedsvc.health import LIVENESS
+from embedsvc.keys.finder import parse
+from embedsvc.keys.token import digest
 
 
 @pytest.fixture(scope="module")
@@ -29,12 +35,22 @@ def blocks(page):
 
 
 @pytest.fixture(scope="module")
-def own(blocks, tmp_path_factory):
-    """What the overlay of step 2 makes."""
-    folder = tmp_path_factory.mktemp("own")
-    shutil.copytree(FOLDER, folder / "embedsvc/deploy/kubernetes")
-    (folder / "kustomization.yaml").write_text(blocks[0])
-    (folder / "embedsvc.toml").write_text("# my own\n")
+def folder(page, tmp_path_factory):
+    """Where the commands that need no cluster were given."""
+    path = tmp_path_factory.mktemp("own")
+    shutil.copytree(ROOT / "deploy", path / "embedsvc/deploy")
+    for commands in re.findall(r"```bash\n(.*?)```", page, re.DOTALL):
+        subprocess.run(["bash", "-euc", commands], cwd=path, check=True, timeout=60)
+    return path
+
+
+@pytest.fixture(scope="module")
+def own(blocks, folder):
+    """What the overlay of step 2 makes, with the CronJob of docs/keys.md."""
+    (cron,) = re.findall(r"```yaml\n(# rotate.yaml.*?)```", (ROOT / "docs/keys.md").read_text(), re.DOTALL)
+    (folder / "rotate.yaml").write_text(cron)
+    named = blocks[0].replace("resources:\n", "resources:\n  - rotate.yaml\n")
+    (folder / "kustomization.yaml").write_text(named)
     resources = build(folder)
     return {(resource["kind"], resource["metadata"]["name"]): resource for resource in resources}
 
@@ -50,16 +66,76 @@ def test_an_overlay_of_ones_own_has_its_own_name_issuer_storage_and_label(own):
     public = own["Certificate", "embedsvc-edge-public"]["spec"]
     assert (public["dnsNames"], public["issuerRef"]["kind"]) == (["embeddings.example.org"], "ClusterIssuer")
     assert own["PersistentVolumeClaim", "embedsvc-models"]["spec"]["storageClassName"] == "nfs"
-    for monitor in (("ServiceMonitor", "embedsvc"), ("PodMonitor", "embedsvc-edge")):
+    monitors = (
+        ("ServiceMonitor", "embedsvc"),
+        ("PodMonitor", "embedsvc-edge"),
+        ("PrometheusRule", "embedsvc"),
+    )
+    for monitor in monitors:
         assert own[monitor]["metadata"]["labels"]["release"] == "kube-prometheus-stack"
 
 
 def test_an_overlay_of_ones_own_has_its_own_settings_in_both_kinds_of_pods(own):
     (name,) = (name for kind, name in own if kind == "ConfigMap" and name.startswith("embedsvc-config"))
-    assert own["ConfigMap", name]["data"] == {"embedsvc.toml": "# my own\n"}
+    assert 'url = "http://convex-backend.convex:3210"' in own["ConfigMap", name]["data"]["embedsvc.toml"]
     for deployment in ("embedsvc", "embedsvc-edge"):
         volumes = own["Deployment", deployment]["spec"]["template"]["spec"]["volumes"]
         assert {"name": "config", "configMap": {"name": name}} in volumes
+
+
+def test_servers_get_to_convex_in_a_namespace_of_its_own(own):
+    egress = own["NetworkPolicy", "embedsvc"]["spec"]["egress"]
+    there = {"matchLabels": {"kubernetes.io/metadata.name": "convex"}}
+    (rule,) = (each for each in egress if each["to"][0].get("namespaceSelector") == there)
+    assert rule["to"][0]["podSelector"] == {"matchLabels": {"app.kubernetes.io/name": "convex-backend"}}
+
+
+def unfolded(rules):
+    """The same; kubectl adds empty lines to text that it finds folded."""
+    return re.sub(r"(\\n)+", r"\\n", json.dumps(rules, sort_keys=True))
+
+
+def test_alerts_and_dashboard_are_those_of_compose(own):
+    rule = own["PrometheusRule", "embedsvc"]
+    source = yaml.safe_load((ROOT / "deploy/prometheus/rules/embedsvc.yml").read_text())
+    assert unfolded(rule["spec"]) == unfolded(source)
+    understood = PrometheusRule.model_validate(rule)
+    assert understood.model_dump(by_alias=True, exclude_unset=True, mode="json") == rule
+    (board,) = (own[key] for key in own if key[0] == "ConfigMap" and "dashboard" in key[1])
+    assert board["data"]["embedsvc.json"] == (ROOT / "deploy/grafana/dashboards/embedsvc.json").read_text()
+    assert board["metadata"]["labels"] == {"grafana_dashboard": "1"}
+
+
+def test_keys_are_rotated_with_the_settings_and_the_secret_of_the_servers(own):
+    spec = own["CronJob", "embedsvc-rotate"]["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    served = own["Deployment", "embedsvc"]["spec"]["template"]["spec"]
+    assert spec["containers"][0]["image"] == "registry.example.com/embedsvc:0.1.0-cpu"
+    for name in ("config", "convex"):
+        (ours,), (theirs,) = ([v for v in each["volumes"] if v["name"] == name] for each in (spec, served))
+        assert ours == theirs
+        mounts = [
+            m for each in (spec, served) for m in each["containers"][0]["volumeMounts"] if m["name"] == name
+        ]
+        assert mounts[0] == mounts[1]
+
+
+@pytest.mark.parametrize("release", ["1.30", "1.37"])
+def test_the_job_that_rotates_follows_the_schemas_and_is_let_into_the_namespace(own, release):
+    for key in (("CronJob", "embedsvc-rotate"), ("PersistentVolumeClaim", "embedsvc-keys")):
+        kubernetes_validate.validate(own[key], release, strict=True)
+        assert own[key]["metadata"]["namespace"] == "embedsvc"
+    rotates = own["CronJob", "embedsvc-rotate"]["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    serves = own["Deployment", "embedsvc"]["spec"]["template"]["spec"]
+    assert rotates["securityContext"].items() <= serves["securityContext"].items()
+    assert rotates["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert rotates["containers"][0]["securityContext"] == serves["containers"][0]["securityContext"]
+
+
+def test_the_key_that_it_asks_with_is_one_of_those_that_servers_are_given(folder):
+    key = (folder / "api_key").read_text().strip()
+    (record,) = parse((folder / "api_keys").read_bytes()).values()
+    assert (record.digest, record.name) == (digest(key), "first")
+    assert (folder / "api_key").stat().st_mode & 0o077 == 0
 
 
 def test_secrets_are_made_with_the_keys_that_are_looked_for(page):
