@@ -84,10 +84,11 @@ def test_no_service_chooses_a_network_mode(coolify):
     assert not any("network_mode" in service for service in coolify["services"].values())
 
 
-def test_envoy_believes_the_one_proxy_in_front_of_it(coolify, monkeypatch):
+def test_envoy_believes_the_one_proxy_in_front_of_it_and_redirects_to_its_port(coolify, monkeypatch):
     for name, value in coolify["services"]["edge-config"]["environment"].items():
         monkeypatch.setenv(name, str(value))
-    assert load(ROOT / "deploy/embedsvc.toml").edge.trusted_hops == 1
+    edge = load(ROOT / "deploy/embedsvc.toml").edge
+    assert (edge.trusted_hops, edge.public_port) == (1, 443)
 
 
 def test_the_settings_of_the_servers_are_settings(coolify, monkeypatch):
