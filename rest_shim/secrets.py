@@ -29,7 +29,7 @@ def _response(secret: Secret) -> Secret:
 
 def _certificate(chain: Path, key: Path) -> Secret:
     return {
-        "tls_certificate": {"certificate_chain": _file(chain), "private_key": _file(key), **_watched(chain)}
+        "tls_certificate": {"certificate_chain": _file(chain), "private_key": _file(key), **_watched(key)}
     }
 
 
@@ -38,5 +38,5 @@ def _file(path: Path) -> Secret:
 
 
 def _watched(path: Path) -> Secret:
-    """What moves into this folder makes Envoy read the files again."""
+    """What moves into this folder makes Envoy read the files again; of a pair, it is the key's."""
     return {"watched_directory": {"path": str(path.absolute().parent)}}

@@ -1,9 +1,9 @@
 """How Envoy is set up: what `make run` and `embedsvc render-edge` fill envoy.yaml with."""
 
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple, Self
+from typing import Annotated, Literal, NamedTuple
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from embedsvc.config.base import Port, Section
 
@@ -94,16 +94,6 @@ class EdgeSettings(Section):
     """Origins of pages whose scripts may call, such as `https://app.example.com`; `*`: all."""
     rates: EdgeRates = EdgeRates()
     """Limits by address, key and path: see below."""
-
-    @model_validator(mode="after")
-    def _pairs_are_in_one_folder(self) -> Self:
-        for prefix in ("", "public_", "grpc_"):
-            certificate, key = (getattr(self, prefix + name) for name in ("certificate", "key"))
-            if certificate.parent != key.parent:
-                raise ValueError(
-                    f"{prefix}certificate and {prefix}key must be in one folder, which Envoy watches"
-                )
-        return self
 
     def rate(self, of: Literal["address", "key", "uri"]) -> Rate:
         """The limit of an address, a key or a path."""

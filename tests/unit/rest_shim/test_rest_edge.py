@@ -157,6 +157,13 @@ def test_certificates_are_secrets_in_files_of_their_own_whose_folder_is_watched(
         }
 
 
+def test_of_a_pair_in_two_folders_that_of_the_key_is_watched(settings, tmp_path):
+    apart = settings().edge.model_copy(update={"public_key": Path("/private/edge.key")})
+    edge.render(settings().model_copy(update={"edge": apart}), tmp_path)
+    [secret] = yaml.safe_load((tmp_path / "public.yaml").read_text())["resources"]
+    assert secret["tls_certificate"]["watched_directory"] == {"path": "/private"}
+
+
 def test_paths_hold_wherever_envoy_is_started(settings, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     chosen = settings()
