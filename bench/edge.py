@@ -17,6 +17,7 @@ from pathlib import Path
 
 import aiohttp
 import orjson
+from added import BALANCED, CALLERS, DIRECT, HTTP, SIXTEEN, holds, rounds_of
 from figures import Spread, ratio, spread
 from model import MODEL, share_model
 from over_grpc import open_channel, unary
@@ -32,11 +33,7 @@ from service import Service, run_service
 from texts import open_supply
 from ways import TIMEOUT_SECONDS, Vectors, Way
 
-DIRECT, BALANCED, HTTP = "gRPC", "gRPC through Envoy", "OpenAI's JSON through Envoy"
 WAYS = (DIRECT, BALANCED, HTTP)
-MOST_RATIO = 1.2
-CALLERS = 16
-SIXTEEN = f"{CALLERS} callers"
 WHAT = (Served(SIXTEEN, (), SHORT, callers=CALLERS), Served("50 calls a second", (), SHORT, rate=50))
 PLAN = Plan(rounds=0, settle=1.0, window=5.0, fewer=1)
 HEADINGS = ("what", "way", "p50 ms", "p99 ms", "p50 / direct p50", "µs of a core a call", "others' cores")
@@ -106,19 +103,6 @@ async def _measure(rounds: int, folder: Path) -> list[Measurement]:
     return found
 
 
-def holds(found: Sequence[Measurement]) -> bool:
-    """Whether Envoy's price is right, for gRPC and for JSON, and every call was answered."""
-    direct = _rounds(found, SIXTEEN, DIRECT, "p50")
-    added = [ratio(_rounds(found, SIXTEEN, way, "p50"), direct).median for way in (BALANCED, HTTP)]
-    return max(added) <= MOST_RATIO and not sum(one.figures.metric("failures") for one in found)
-
-
-def _rounds(found: Sequence[Measurement], scenario: str, subject: str, metric: str) -> list[float]:
-    """A metric by round."""
-    some = [one for one in found if (one.scenario, one.subject) == (scenario, subject)]
-    return [one.figures.metric(metric) for one in sorted(some, key=lambda one: one.round)]
-
-
 def _table(found: Sequence[Measurement]) -> Table:
     title = "short texts of 16 tokens, one a call: the median, the least and the most of any round"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
@@ -132,10 +116,10 @@ def _table(found: Sequence[Measurement]) -> Table:
 
 
 def _cells(found: Sequence[Measurement], what: str, way: str) -> list[str]:
-    p50, p99 = (_rounds(found, what, way, metric) for metric in ("p50", "p99"))
-    beside = ratio(p50, _rounds(found, what, DIRECT, "p50"))
-    cost = spread([1e6 / each for each in _rounds(found, what, way, "requests/core")])
-    others = spread(_rounds(found, what, way, "others"))
+    p50, p99 = (rounds_of(found, what, way, metric) for metric in ("p50", "p99"))
+    beside = ratio(p50, rounds_of(found, what, DIRECT, "p50"))
+    cost = spread([1e6 / each for each in rounds_of(found, what, way, "requests/core")])
+    others = spread(rounds_of(found, what, way, "others"))
     return [
         _shown(spread(p50)),
         f"{spread(p99).median:.1f}",

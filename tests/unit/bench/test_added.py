@@ -1,7 +1,7 @@
-"""edge: when Envoy adds little enough."""
+"""added: when Envoy adds little enough."""
 
 import pytest
-from edge import BALANCED, DIRECT, HTTP, SIXTEEN, holds
+from added import BALANCED, DIRECT, HTTP, SIXTEEN, holds
 from figures import Figures
 from report import Measurement
 
