@@ -11,6 +11,8 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from support.programs import free_port, run_edge
 from support.trust import until
 
+from embedsvc.v1 import embedding_pb2, embedding_pb2_grpc
+
 GOOD = {"model": "all-MiniLM-L6-v2", "input": "a"}
 
 
@@ -120,3 +122,21 @@ async def test_a_server_that_is_gone_is_noticed_without_a_callers_help(fake_serv
         bad.server.stop(None).wait()
         await until(lambda: edge.stats("cluster.embedsvc.membership_healthy").popitem()[1] == 1)
         assert bad.asked == 0
+
+
+@pytest.mark.parametrize(("metadata", "asked"), [((), 3), ((("x-embedsvc-signature", "v1=0"),), 1)])
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_signed_call_that_a_server_has_seen_is_not_sent_to_another(
+    state, tmp_path, stream, metadata, asked
+):
+    unavailable = grpc.StatusCode.UNAVAILABLE
+    with failing(state, unavailable) as one, failing(state, unavailable) as two, ExitStack() as stack:
+        edge = stack.enter_context(run_edge([one, two], state, tmp_path))
+        async with edge.channel() as channel:
+            stub = embedding_pb2_grpc.EmbeddingServiceStub(channel)
+            if stream:
+                call = stub.EmbedStream(iter([embedding_pb2.EmbedStreamRequest()]), metadata=metadata)
+            else:
+                call = stub.Embed(embedding_pb2.EmbedRequest(), metadata=metadata)
+            assert await call.code() == unavailable
+        assert one.asked + two.asked == asked
