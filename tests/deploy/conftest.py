@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from support.compose import COOLIFY, CPU, MAIN, read_compose
+from support.kustomize import OVERLAYS, Cluster, overlay
 from support.programs import BIN, ROOT
 
 from embedsvc.config import load
@@ -37,6 +38,12 @@ def cpu_override() -> dict:
 @pytest.fixture(scope="session")
 def coolify() -> dict:
     return read_compose(COOLIFY)
+
+
+@pytest.fixture(params=OVERLAYS)
+def cluster(request) -> Cluster:
+    """What each overlay of Kubernetes makes."""
+    return overlay(request.param)
 
 
 @pytest.fixture(scope="session")

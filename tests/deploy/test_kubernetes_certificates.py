@@ -5,17 +5,12 @@ import re
 import subprocess
 
 import pytest
-from support.kustomize import FOLDER, OVERLAYS, overlay
+from support.kustomize import FOLDER
 from support.programs import BIN, ROOT
 
 from embedsvc.access.peer import read_peer
 from embedsvc.access.policy import find_identity
 from embedsvc.config import load
-
-
-@pytest.fixture(params=OVERLAYS)
-def cluster(request):
-    return overlay(request.param)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import promql_parser
 import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
-from support.kustomize import EDGE, FOLDER, OVERLAYS, SERVER, overlay
+from support.kustomize import EDGE, FOLDER, SERVER
 from support.programs import ROOT
 
 from embedsvc.config import load
@@ -15,11 +15,6 @@ from embedsvc.engine.sharing import Sharing
 from embedsvc.health import LIVENESS, SERVICES
 from embedsvc.supervisor import Front
 from embedsvc.v1 import embedding_pb2, model_pb2, openai_pb2
-
-
-@pytest.fixture(params=OVERLAYS)
-def cluster(request):
-    return overlay(request.param)
 
 
 @pytest.fixture(scope="module")

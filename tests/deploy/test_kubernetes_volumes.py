@@ -3,18 +3,13 @@
 import re
 
 import pytest
-from support.kustomize import FOLDER, OVERLAYS, SECRETS_MADE_BY_HAND, build, overlay
+from support.kustomize import FOLDER, SECRETS_MADE_BY_HAND, build
 from support.programs import ROOT
 
 from embedsvc.config import load
 from embedsvc.engine.catalog import CATALOG
 
 CERT_MANAGER_KEYS = {"ca.crt", "tls.crt", "tls.key"}
-
-
-@pytest.fixture(params=OVERLAYS)
-def cluster(request):
-    return overlay(request.param)
 
 
 @pytest.fixture(scope="module")

@@ -4,15 +4,10 @@ import re
 
 import pytest
 import yaml
-from support.kustomize import EDGE, FOLDER, OVERLAYS, SERVER, build, overlay
+from support.kustomize import EDGE, FOLDER, SERVER, build, overlay
 from support.programs import ROOT
 
 from embedsvc.config import load
-
-
-@pytest.fixture(params=OVERLAYS)
-def cluster(request):
-    return overlay(request.param)
 
 
 @pytest.fixture(scope="module")
