@@ -44,6 +44,7 @@ OUTPUT_TYPES: Mapping[int, OutputType] = {
     pb.OUTPUT_TYPE_INT8: OutputType.INT8,
     pb.OUTPUT_TYPE_UINT8: OutputType.UINT8,
     pb.OUTPUT_TYPE_BINARY: OutputType.BINARY,
+    pb.OUTPUT_TYPE_UBINARY: OutputType.UBINARY,
 }
 OUTPUT_NUMBERS = {kind: number for number, kind in OUTPUT_TYPES.items() if number}
 
@@ -60,6 +61,7 @@ def _length_delimited(field: int) -> bytes:
 
 INDEX = _number(pb.Embedding.INDEX_FIELD_NUMBER)
 TOKENS = _number(pb.Embedding.TOKENS_FIELD_NUMBER)
+CACHED = _number(pb.Embedding.CACHED_FIELD_NUMBER) + b"\x01"
 FLAGGED = _number(pb.Embedding.FLAGGED_FIELD_NUMBER) + b"\x01"
 EMBEDDINGS = _length_delimited(pb.EmbedResponse.EMBEDDINGS_FIELD_NUMBER)
 VALUES = _length_delimited(pb.Embedding.VALUES_FIELD_NUMBER)
@@ -101,6 +103,7 @@ def encode_response(embeddings: Embeddings, output_type: OutputType) -> bytes:
     """
     rest = pb.EmbedResponse(
         model=embeddings.model,
+        fallback_from=embeddings.fallback_from,
         dimensions=embeddings.vectors.shape[1],
         output_type=pb.OutputType.ValueType(OUTPUT_NUMBERS[output_type]),
         usage=pb.Usage(total_tokens=embeddings.total_tokens),
@@ -153,8 +156,9 @@ def _encode_items(embeddings: Embeddings, output_type: OutputType) -> Iterator[b
             yield pb.Embedding(index=index, error=to_status(error)).SerializeToString()
             continue
         rest = _encode_rest(index, tokens, quantized.scales[index], truncated=embeddings.truncated[index])
-        tail = FLAGGED if index in embeddings.flagged else b""
-        yield b"".join((rest, head, data[index * width : (index + 1) * width], tail))
+        cached = CACHED if index in embeddings.cached else b""
+        flagged = FLAGGED if index in embeddings.flagged else b""
+        yield b"".join((rest, head, data[index * width : (index + 1) * width], cached, flagged))
 
 
 def _encode_rest(index: int, tokens: int, scale: float, *, truncated: bool) -> bytes:

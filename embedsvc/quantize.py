@@ -37,7 +37,7 @@ def quantize(vectors: Vectors, output_type: OutputType) -> Quantized:
             return Quantized(vectors.astype("<f4", copy=False), none)
         case OutputType.FLOAT16:
             return Quantized(vectors.astype("<f2"), none)
-        case OutputType.BINARY:
+        case OutputType.BINARY | OutputType.UBINARY:
             if vectors.shape[1] % 8:
                 raise InvalidRequestError(
                     f"dimensions must be a multiple of 8 for binary vectors; got {vectors.shape[1]}",

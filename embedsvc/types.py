@@ -45,6 +45,7 @@ class OutputType(StrEnum):
     INT8 = "int8"
     UINT8 = "uint8"
     BINARY = "binary"
+    UBINARY = "ubinary"
 
 
 class Account(Protocol):
@@ -143,6 +144,8 @@ class Embeddings:
         truncated: Whether tokens of an input were dropped.
         errors: Failed inputs by index; only where the request allows them.
         flagged: Inputs that look like prompt injection, by index.
+        cached: Inputs whose vectors came from a cache, by index.
+        fallback_from: The model that should have answered and could not; empty unless `model` stands in.
         timings: Where the time went.
     """
 
@@ -152,6 +155,8 @@ class Embeddings:
     truncated: Sequence[bool]
     errors: dict[int, EmbedsvcError] = field(default_factory=dict)
     flagged: frozenset[int] = frozenset()
+    cached: frozenset[int] = frozenset()
+    fallback_from: str = ""
     timings: Timings = field(default_factory=Timings)
 
     @property

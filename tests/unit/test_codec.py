@@ -16,6 +16,7 @@ NUMBERS = {
     OutputType.INT8: pb.OUTPUT_TYPE_INT8,
     OutputType.UINT8: pb.OUTPUT_TYPE_UINT8,
     OutputType.BINARY: pb.OUTPUT_TYPE_BINARY,
+    OutputType.UBINARY: pb.OUTPUT_TYPE_UBINARY,
 }
 
 
@@ -36,6 +37,7 @@ def built(answer, output_type):
     """The same answer, made by protobuf itself."""
     message = pb.EmbedResponse(
         model=answer.model,
+        fallback_from=answer.fallback_from,
         dimensions=answer.vectors.shape[1],
         output_type=NUMBERS[output_type],
         usage=pb.Usage(total_tokens=sum(answer.tokens)),
@@ -50,6 +52,7 @@ def built(answer, output_type):
             continue
         item = message.embeddings.add(index=index, scale=quantized.scales[index])
         item.tokens, item.truncated = answer.tokens[index], answer.truncated[index]
+        item.cached, item.flagged = index in answer.cached, index in answer.flagged
         if output_type is OutputType.FLOAT32:
             item.values.extend(row.tolist())
         else:
@@ -84,6 +87,22 @@ def test_failed_inputs_have_their_error_and_no_vector(output_type):
         False,
         True,
     ]
+
+
+@pytest.mark.parametrize("output_type", [OutputType.FLOAT32, OutputType.UBINARY])
+def test_inputs_from_a_cache_and_those_that_are_flagged_are_marked(output_type):
+    answer = embeddings(4, cached=frozenset({0, 2}), flagged=frozenset({2, 3}))
+    parsed = pb.EmbedResponse.FromString(codec.encode_response(answer, output_type))
+    assert parsed == built(answer, output_type)
+    assert [item.cached for item in parsed.embeddings] == [True, False, True, False]
+    assert [item.flagged for item in parsed.embeddings] == [False, False, True, True]
+
+
+def test_the_model_that_could_not_answer_is_named():
+    answer = embeddings(fallback_from="all-mpnet-base-v2")
+    parsed = pb.EmbedResponse.FromString(codec.encode_response(answer, OutputType.FLOAT32))
+    assert (parsed.model, parsed.fallback_from) == ("all-MiniLM-L6-v2", "all-mpnet-base-v2")
+    assert parsed == built(answer, OutputType.FLOAT32)
 
 
 def test_an_answer_of_errors_only_is_still_an_answer():
