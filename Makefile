@@ -113,7 +113,7 @@ lock: .venv/.dev ## resolve requirements/*.txt anew
 	$(RESOLVE) pyproject.toml --all-extras > .cache/all.txt # so that every set gets along with every other
 	$(RESOLVE) pyproject.toml --constraint .cache/all.txt | $(NOT_CUDA) > $(REQUIREMENTS)/runtime.txt
 	echo 'torch==2.13.0' >> $(REQUIREMENTS)/runtime.txt
-	for set in build edge onnx vault aws test dev bench; do \
+	for set in build compare edge onnx vault aws test dev bench; do \
 	  $(RESOLVE) pyproject.toml --extra $$set --constraint .cache/all.txt | $(NOT_CUDA) \
 	    | grep -vxFf $(REQUIREMENTS)/runtime.txt > $(REQUIREMENTS)/$$set.txt; done
 	for peer in $(PEERS); do \

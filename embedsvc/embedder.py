@@ -44,9 +44,8 @@ class Embedder:
             model=model.name,
         )
         cost = sum(_likely_tokens(item, model) for item in request.inputs)
-        with model.batcher.entered():  # at once, so that a model that is replaced meanwhile still answers
-            async with self._engine.admission.admit(cost, caller):
-                embeddings = await self._compute(request, model, dimensions, caller)
+        async with model.entered(caller), self._engine.admission.admit(cost, caller):
+            embeddings = await self._compute(request, model, dimensions, caller)
         self._count(embeddings)
         caller.account.note(embeddings)
         return embeddings
@@ -84,7 +83,7 @@ class Embedder:
         texts = len(embeddings.tokens) - len(embeddings.errors)
         self._metrics.texts.labels(embeddings.model).inc(texts)
         self._metrics.tokens.labels(embeddings.model).inc(embeddings.total_tokens)
-        self._metrics.cache.labels("miss").inc(texts)
+        self._metrics.cache.lookups.labels("miss").inc(texts)
 
 
 def _likely_tokens(item: TextOrIds, model: ServedModel) -> int:

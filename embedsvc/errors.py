@@ -145,6 +145,10 @@ class OverloadedError(EmbedsvcError):
         super().__init__(message, retry_after=retry_after)
 
 
+class ProviderDownError(OverloadedError):
+    """Nothing computes for this model now: no replica works, or the provider elsewhere is left alone."""
+
+
 class DeadlineExceededError(EmbedsvcError):
     """The caller's deadline passed before its vectors were ready."""
 

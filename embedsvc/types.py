@@ -55,6 +55,14 @@ class Account(Protocol):
     def injection(self) -> InjectionPolicy:
         """What is done with its texts that look like prompt injection."""
 
+    @property
+    def caches(self) -> bool:
+        """Whether its texts are looked up in the cache, and kept there."""
+
+    @property
+    def identity(self) -> str:
+        """What tells it from others: of its key the digest, else its identity's name."""
+
     def allow(self, model: str, inputs: int) -> None:
         """Write down what is asked for. Raises PermissionDeniedError where a model is not for this caller."""
 
@@ -69,6 +77,8 @@ class Unlimited:
     """The account of a caller who may do everything."""
 
     injection = InjectionPolicy.OFF
+    caches = True
+    identity = ""
 
     def allow(self, model: str, inputs: int) -> None:
         """See Account."""
@@ -90,6 +100,8 @@ class Caller:
         patient: Wait for room in the queue instead of failing; streams do.
         bulk: Whether interactive work goes first.
         account: What it may use.
+        caches: Whether this request may be looked up in the cache, and kept there.
+        index: Which of its indexes the vectors are for, where it says.
     """
 
     name: str
@@ -97,6 +109,8 @@ class Caller:
     patient: bool = False
     bulk: bool = False
     account: Account = field(default_factory=Unlimited)
+    caches: bool = True
+    index: str = ""
 
 
 @dataclass(frozen=True, slots=True)

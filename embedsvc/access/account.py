@@ -38,6 +38,16 @@ class Account:
         return self.principal.injection
 
     @property
+    def caches(self) -> bool:
+        """See types.Account."""
+        return self.principal.caches
+
+    @property
+    def identity(self) -> str:
+        """See types.Account."""
+        return self.principal.key or f"identity:{self.principal.identity.name}"
+
+    @property
     def limited(self) -> bool:
         """Whether there is any limit."""
         return bool(self.principal.requests or self.principal.tokens)

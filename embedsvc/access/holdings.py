@@ -48,6 +48,7 @@ class Holdings:
             calls=frozenset(identity.calls).intersection(key.calls if key and key.calls else identity.calls),
             models=_both(key.models if key else (), identity.models),
             injection=(key.injection if key else None) or self._settings.injection.policy,
+            caches=identity.cache and (key is None or key.cache),
             requests=self._buckets(limited.requests),
             tokens=self._buckets(limited.tokens),
         )

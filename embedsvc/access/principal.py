@@ -20,6 +20,7 @@ class Principal:
         calls: What it may call, of "embed", "stream" and "models".
         models: Models that it may use; None: all.
         injection: What is done with its texts that look like prompt injection.
+        caches: Whether its texts are looked up in the cache, and kept there.
         requests: Limits that a request is taken off.
         tokens: Limits that tokens are taken off.
     """
@@ -30,6 +31,7 @@ class Principal:
     calls: frozenset[str]
     models: frozenset[str] | None
     injection: InjectionPolicy
+    caches: bool
     requests: Sequence[Bucket]
     tokens: Sequence[Bucket]
 

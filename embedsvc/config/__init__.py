@@ -6,9 +6,11 @@ find them. The sections' docstrings are the reference in docs/configuration.md.
 """
 
 from embedsvc.config.base import reachable
+from embedsvc.config.cache import CacheSettings
 from embedsvc.config.edge import EdgeRates, EdgeSettings, Rate
 from embedsvc.config.engine import EncoderName, EngineSettings, ModelOverrides, ModelSettings, Precision
 from embedsvc.config.load import PREFIX, Settings, load
+from embedsvc.config.routing import CostSettings, ProviderSettings, RemoteModelSettings, RouteSettings
 from embedsvc.config.server import (
     LimitSettings,
     LogSettings,
@@ -28,6 +30,8 @@ from embedsvc.config.trust import (
 __all__ = [
     "PREFIX",
     "AuthSettings",
+    "CacheSettings",
+    "CostSettings",
     "EdgeRates",
     "EdgeSettings",
     "EncoderName",
@@ -41,8 +45,11 @@ __all__ = [
     "ModelOverrides",
     "ModelSettings",
     "Precision",
+    "ProviderSettings",
     "Rate",
     "RateSettings",
+    "RemoteModelSettings",
+    "RouteSettings",
     "ServerSettings",
     "Settings",
     "StoreSettings",

@@ -7,7 +7,7 @@ from itertools import filterfalse
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -15,8 +15,10 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from embedsvc.config.cache import CacheSettings
 from embedsvc.config.edge import EdgeSettings
 from embedsvc.config.engine import EngineSettings, ModelSettings
+from embedsvc.config.routing import NAME, CostSettings, ProviderSettings, RouteSettings
 from embedsvc.config.server import (
     LimitSettings,
     LogSettings,
@@ -69,6 +71,10 @@ class Settings(BaseSettings):
     limits: LimitSettings = LimitSettings()
     engine: EngineSettings = EngineSettings()
     models: ModelSettings = ModelSettings()
+    cache: CacheSettings = CacheSettings()
+    providers: dict[str, ProviderSettings] = Field(default_factory=dict)
+    routes: dict[str, RouteSettings] = Field(default_factory=dict)
+    cost: CostSettings = CostSettings()
     log: LogSettings = LogSettings()
     edge: EdgeSettings = EdgeSettings()
 
@@ -76,12 +82,31 @@ class Settings(BaseSettings):
     def _identities_use_served_models(self) -> Self:
         for identity in self.auth.identities:
             for name in identity.models:
-                if name not in self.models.served:
+                if name not in self.known_models:
                     raise ValueError(
                         f"auth.identities {identity.name}: models: {name} is not served; models are named by "
-                        f"their own names: {', '.join(self.models.served)}"
+                        f"their own names: {', '.join(self.known_models)}"
                     )
         return self
+
+    @model_validator(mode="after")
+    def _routes_have_known_sides(self) -> Self:
+        for alias, route in self.routes.items():
+            if not re.fullmatch(NAME, alias) or alias in self.known_models:
+                raise ValueError(f'routes."{alias}": must be a name that no model has')
+            for name in filter(None, (route.model, route.other)):
+                if name not in self.known_models:
+                    raise ValueError(
+                        f'routes."{alias}": {name} is not served; models are named by their own names: '
+                        f"{', '.join(self.known_models)}"
+                    )
+        return self
+
+    @property
+    def known_models(self) -> tuple[str, ...]:
+        """Every model by its own name: those of this machine, then those of providers, as `NAME/MODEL`."""
+        remote = (f"{name}/{model}" for name, provider in self.providers.items() for model in provider.models)
+        return (*self.models.served, *remote)
 
     @property
     def references(self) -> dict[str, SecretRef]:
@@ -90,6 +115,8 @@ class Settings(BaseSettings):
             "auth.keys": self.auth.keys,
             "store.admin_key": self.store.admin_key,
             "tls.revoked": SecretRef("file", str(self.tls.revoked)) if self.tls.revoked else None,
+            "cache.password": self.cache.password,
+            **{f"providers.{name}.key": provider.key for name, provider in self.providers.items()},
             **{identity.signer: identity.signing_secret for identity in self.auth.identities},
         }
         return {setting: ref for setting, ref in found.items() if ref is not None}

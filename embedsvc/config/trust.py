@@ -53,6 +53,8 @@ class IdentitySettings(Allowance):
     """What it may call."""
     models: tuple[str, ...] = ()
     """Models that it may use, by their own names; empty: all."""
+    cache: bool = True
+    """Whether its texts are looked up in the cache, and kept there."""
     forwards: bool = False
     """Whether it speaks for others, as Envoy does: who called is then read from its `x-forwarded-for` and
     `x-forwarded-client-cert`, which nobody else is believed."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from embedsvc.store.records import FailureRow, Grant, KeyRecord, RequestRow, UsageRow, Want
+from embedsvc.store.records import FailureRow, Grant, KeyRecord, RequestRow, RouteRecord, UsageRow, Want
 
 MOST_FAILURES = 1000
 """Failed authentications of one answer."""
@@ -75,6 +75,19 @@ class LedgerStore(Protocol):
             How many rows are gone; once it is none, there are no more. `limit` is how many of each kind go
             at once, at most.
         """
+
+
+class RouteStore(Protocol):
+    """What was said of aliases while the service runs."""
+
+    async def list_routes(self) -> Sequence[RouteRecord]:
+        """Return every route, by alias."""
+
+    async def set_route(self, route: RouteRecord) -> None:
+        """Keep a route in place of the one with its alias, if there is one."""
+
+    async def remove_route(self, alias: str) -> None:
+        """Forget a route. Raises StoreRefusedError where there is none."""
 
 
 class Store(KeyStore, LimitStore, LedgerStore, Protocol):

@@ -5,6 +5,7 @@ Times are seconds since the epoch, and lengths of time are seconds.
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Literal
 
 
 class InjectionPolicy(StrEnum):
@@ -47,6 +48,7 @@ class KeyRecord:
         calls: What it may call, of "embed", "stream" and "models"; empty: all.
         limits: How much it may have.
         injection: What is done with suspicious texts; None: what the configuration says.
+        cache: Whether its texts are looked up in the cache, and kept there.
         created_at: When it was made.
         expires_at: When it stops to work; None: never.
         revoked_at: When it was revoked; None: it was not.
@@ -62,6 +64,7 @@ class KeyRecord:
     calls: tuple[str, ...] = ()
     limits: Limits = field(default_factory=Limits)
     injection: InjectionPolicy | None = None
+    cache: bool = True
     created_at: float = 0.0
     expires_at: float | None = None
     revoked_at: float | None = None
@@ -184,3 +187,28 @@ class UsageRow:
     cached: int
     latency_ms: float
     slowest_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class RouteRecord:
+    """What `embedsvc migrate set` says of an alias: see `config.RouteSettings` for the meaning of each.
+
+    Attributes:
+        alias: The name that callers send.
+        model: The model that answers `share` percent of the callers.
+        other: The model on the other side; empty: there is none.
+        share: Percent, 0 to 100.
+        sticky: "key" or "index".
+        shadow: Percent of requests, 0 to 100.
+        fallback: Whether one side may answer for the other.
+        changed_at: When it was said.
+    """
+
+    alias: str
+    model: str
+    other: str = ""
+    share: float = 100.0
+    sticky: Literal["key", "index"] = "key"
+    shadow: float = 0.0
+    fallback: bool = False
+    changed_at: float = 0.0

@@ -1,0 +1,1 @@
+"""Vectors of texts that were seen before, in memory and in a level that outlives it."""

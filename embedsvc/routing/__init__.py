@@ -1,0 +1,1 @@
+"""Which model answers: names, aliases, and the way from one model to another."""
