@@ -16,6 +16,7 @@ from embedsvc.engine.source import ModelCard, ModelSource
 from embedsvc.engine.tokenizer import ModelTokenizer
 from embedsvc.errors import ConfigurationError
 from embedsvc.metrics import Metrics
+from embedsvc.types import Caller
 
 log = structlog.get_logger()
 
@@ -58,6 +59,16 @@ class ServedModel:
     def ready(self) -> bool:
         """Whether any replica can answer."""
         return not self.batcher.closed and bool(self.pool.replicas)
+
+    @asynccontextmanager
+    async def entered(self, _caller: Caller) -> AsyncIterator[Batcher]:
+        """The way to its replicas, which stay for as long as the context is open.
+
+        Raises:
+            OverloadedError: It is closed.
+        """
+        with self.batcher.entered():
+            yield self.batcher
 
 
 @asynccontextmanager
