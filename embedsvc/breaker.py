@@ -6,6 +6,7 @@ lets none through; after a pause it lets one through, and that one decides.
 
 import random
 import time
+from typing import Literal, TypeAlias
 
 FAILURES = 3
 """Failures in a row that open it."""
@@ -14,18 +15,41 @@ FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 2.0
 """Seconds; every further failure doubles the pause. A server that stops has time to write what is left."""
 
+State: TypeAlias = Literal["closed", "half_open", "open"]
+
 
 class Breaker:
-    """Counts failures in a row. For one event loop."""
+    """Counts failures in a row. For one event loop.
 
-    def __init__(self) -> None:
+    Args:
+        failures: How many open it.
+        first_pause: Seconds that it stays open at first, give or take a quarter.
+        longest_pause: Seconds that it stays open at most, give or take a quarter.
+    """
+
+    def __init__(
+        self,
+        failures: int = FAILURES,
+        first_pause: float = FIRST_PAUSE,
+        longest_pause: float = LONGEST_PAUSE,
+    ) -> None:
+        self._most = failures
+        self._first_pause = first_pause
+        self._longest_pause = longest_pause
         self._failures = 0
         self._closed_at = 0.0
         self._probing = False
 
+    @property
+    def state(self) -> State:
+        """Closed: calls go through. Half open: one may try, or tries. Open: none goes through."""
+        if self._failures < self._most:
+            return "closed"
+        return "half_open" if self._probing or time.monotonic() >= self._closed_at else "open"
+
     def allows(self) -> bool:
         """Whether to call now; who is told so must tell how it went."""
-        if self._failures < FAILURES:
+        if self._failures < self._most:
             return True
         if self._probing or time.monotonic() < self._closed_at:
             return False
@@ -38,10 +62,10 @@ class Breaker:
 
     def failed(self) -> None:
         """The call did not go well."""
-        if self._failures >= FAILURES and not self._probing:
+        if self._failures >= self._most and not self._probing:
             return  # it was under way when another opened it: that is the same outage
         self._failures, self._probing = self._failures + 1, False
-        pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** max(0, self._failures - FAILURES))
+        pause = min(self._longest_pause, self._first_pause * 2 ** max(0, self._failures - self._most))
         self._closed_at = time.monotonic() + pause * random.uniform(0.75, 1.25)  # noqa: S311 - so that servers differ
 
     def abandoned(self) -> None:

@@ -116,6 +116,33 @@ def test_a_late_answer_of_a_call_from_before_closes_it(breaker):
     assert all(breaker.allows() for _ in range(5))
 
 
+def test_how_many_failures_and_how_long_pauses_are_its_makers_choice(clock, monkeypatch):
+    monkeypatch.setattr(random, "uniform", lambda _low, _high: 1.0)
+    breaker = Breaker(failures=1, first_pause=5.0, longest_pause=12.0)
+    breaker.failed()
+    pauses = []
+    for _ in range(4):
+        pauses.append(round(pause_of(breaker, clock), 1))
+        breaker.failed()
+    assert pauses == [5.0, 10.0, 12.0, 12.0]
+
+
+def test_its_state_says_what_a_call_would_meet(breaker, clock):
+    assert breaker.state == "closed"
+    open_it(breaker)
+    assert breaker.state == "open"
+    clock.now += FIRST_PAUSE * MOST_LUCK
+    assert breaker.state == "half_open"
+    assert breaker.allows()
+    assert breaker.state == "half_open"
+    breaker.failed()
+    assert breaker.state == "open"
+    clock.now += LONGEST_PAUSE * MOST_LUCK
+    assert breaker.allows()
+    breaker.succeeded()
+    assert breaker.state == "closed"
+
+
 def test_servers_do_not_come_back_at_the_same_moment(clock):
     pauses = set()
     for _ in range(20):

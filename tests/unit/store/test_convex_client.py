@@ -1,14 +1,15 @@
 """store.convex: a backend that is well, and one that fails in every way it can: the stand-in."""
 
 import asyncio
+from functools import partial
 
 import pytest
 
-from embedsvc import breaker
-from embedsvc.breaker import FAILURES
+from embedsvc.breaker import FAILURES, Breaker
 from embedsvc.store.convex import client as module
 from embedsvc.store.convex.client import open_client, parse_admin_key
 from embedsvc.store.convex.store import open_convex
+from embedsvc.store.convex.wire import encode
 from embedsvc.store.protocols import StoreAwayError, StoreError, StoreRefusedError
 from embedsvc.store.records import FailureRow, KeyRecord, RequestRow, Want
 
@@ -29,8 +30,19 @@ async def store(convex):
 
 @pytest.fixture
 def without_breaker(monkeypatch):
-    """Every call goes out, whatever became of those before."""
-    monkeypatch.setattr(breaker, "FAILURES", 1_000_000)
+    """Every call goes out, whatever became of those before, of stores that are opened from now on."""
+    monkeypatch.setattr(module, "Breaker", partial(Breaker, failures=1_000_000))
+
+
+@pytest.fixture
+def with_long_pauses(monkeypatch):
+    """What is left alone is so for longer than a test."""
+    monkeypatch.setattr(module, "Breaker", partial(Breaker, first_pause=1000.0, longest_pause=1000.0))
+
+
+@pytest.fixture
+def with_short_pauses(monkeypatch):
+    monkeypatch.setattr(module, "Breaker", partial(Breaker, first_pause=0.01))
 
 
 async def failure_of(call):
@@ -100,7 +112,7 @@ async def test_a_batch_whose_answer_was_lost_is_there_once_after_it_is_sent_agai
 
 
 async def test_a_backend_that_is_killed_and_started_again_is_found_with_what_it_had_acknowledged(
-    store, convex, without_breaker
+    without_breaker, store, convex
 ):
     await store.create_key(KEY)
     await store.lease([WANT])
@@ -115,14 +127,20 @@ async def test_a_backend_that_is_killed_and_started_again_is_found_with_what_it_
     assert [used.requests for used in await store.usage(*EVERYTHING)] == [1]
 
 
+async def test_a_key_that_an_earlier_release_kept_is_read_with_what_it_could_not_say(store, convex):
+    document = {name: value for name, value in encode(KEY).items() if name != "cache"}
+    async with open_client(convex.url, lambda: convex.admin_key) as client:
+        await client.mutate("embeddings:createKey", {"key": document})
+    assert await store.find_keys([KEY.digest]) == {KEY.digest: KEY}
+    assert KEY.cache
+
+
 # The breaker
 
 
 async def test_a_backend_that_failed_again_and_again_is_left_alone_and_failing_takes_no_time(
-    store, convex, monkeypatch
+    with_long_pauses, store, convex
 ):
-    monkeypatch.setattr(breaker, "FIRST_PAUSE", 1000.0)
-    monkeypatch.setattr(breaker, "LONGEST_PAUSE", 1000.0)
     convex.fault("status", status=503)
     for _ in range(FAILURES + 20):
         assert isinstance(await failure_of(store.lease([WANT])), StoreAwayError)
@@ -130,9 +148,7 @@ async def test_a_backend_that_failed_again_and_again_is_left_alone_and_failing_t
     assert convex.calls() == {LEASE: FAILURES}
 
 
-async def test_what_failed_for_one_purpose_is_not_left_alone_for_the_others(store, convex, monkeypatch):
-    monkeypatch.setattr(breaker, "FIRST_PAUSE", 1000.0)
-    monkeypatch.setattr(breaker, "LONGEST_PAUSE", 1000.0)
+async def test_what_failed_for_one_purpose_is_not_left_alone_for_the_others(with_long_pauses, store, convex):
     convex.fault("status", status=503)
     for _ in range(FAILURES):
         await failure_of(store.lease([WANT]))
@@ -141,8 +157,7 @@ async def test_what_failed_for_one_purpose_is_not_left_alone_for_the_others(stor
     await store.log_requests("1", [ROW])
 
 
-async def test_after_a_pause_one_call_finds_out_and_lets_the_others_through(store, convex, monkeypatch):
-    monkeypatch.setattr(breaker, "FIRST_PAUSE", 0.01)
+async def test_after_a_pause_one_call_finds_out_and_lets_the_others_through(with_short_pauses, store, convex):
     convex.fault("status", status=503, times=FAILURES)
     for _ in range(FAILURES):
         await failure_of(store.lease([WANT]))
