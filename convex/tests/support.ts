@@ -56,6 +56,7 @@ export function wholeKey(keyHash: string): Required<ApiKey> {
       quotaSeconds: 60,
     },
     injection: "flag",
+    cache: false,
     expiresAt: NOON + DAY,
     revokedAt: NOON + 1,
     usedAt: NOON + 2,

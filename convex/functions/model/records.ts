@@ -22,6 +22,8 @@ export const apiKey = v.object({
     quotaSeconds: v.number(),
   }),
   injection: v.optional(v.union(v.literal("reject"), v.literal("flag"), v.literal("off"))),
+  /** Whether its texts are looked up in the cache, and kept there; absent: they are. */
+  cache: v.optional(v.boolean()),
   createdAt: v.number(),
   expiresAt: v.optional(v.number()),
   revokedAt: v.optional(v.number()),

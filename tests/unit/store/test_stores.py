@@ -26,6 +26,7 @@ FULL = KeyRecord(
     calls=("embed", "models"),
     limits=Limits(600, 100_000, 10_000, 5_000_000, 7200),
     injection=InjectionPolicy.FLAG,
+    cache=False,
     created_at=1_700_000_000.5,
     expires_at=1_900_000_000.25,
 )
