@@ -34,6 +34,7 @@ def draft(options: argparse.Namespace) -> KeyRecord:
             options.quota_seconds,
         ),
         injection=InjectionPolicy(options.injection) if options.injection else None,
+        cache=options.cache,
         expires_at=None if life is None else time.time() + life * DAY,
     )
 
@@ -56,6 +57,12 @@ def add_draft(parser: argparse.ArgumentParser) -> None:
     )
     policies = [str(policy) for policy in InjectionPolicy]
     parser.add_argument("--injection", choices=policies, help="default: as the server has it")
+    parser.add_argument(
+        "--no-cache",
+        dest="cache",
+        action="store_false",
+        help="its texts are never looked up in the cache, nor kept there",
+    )
 
 
 def add_rotate(parser: argparse.ArgumentParser) -> None:

@@ -27,6 +27,7 @@ COLUMNS = (
     Column("name", "name"),
     Column("owner", "owner"),
     Column("state", "state"),
+    Column("cache", "cache"),
     Column("created", "created"),
     Column("expires", "expires"),
     Column("last use", "last_use"),
@@ -95,6 +96,7 @@ async def _list(store: Store, options: argparse.Namespace) -> None:
             key.name,
             key.owner,
             state,
+            "yes" if key.cache else "no",
             *map(moment, (key.created_at, key.expires_at, key.used_at)),
         )
         for key, state in found

@@ -142,6 +142,7 @@ def test_a_successor_may_do_the_same_and_lives_as_long():
         calls=("embed",),
         limits=Limits(1, 2, 3, 4, 5),
         injection=InjectionPolicy.OFF,
+        cache=False,
         created_at=1000.0,
         expires_at=1000.0 + 90 * DAY,
     )

@@ -45,6 +45,7 @@ def test_a_new_key_may_do_everything_for_ever(shell):
     assert abs(kept.created_at - time.time()) < 60
     assert (kept.owner, kept.models, kept.calls, kept.limits) == ("", (), (), Limits())
     assert (kept.injection, kept.expires_at, kept.revoked_at, kept.used_at, kept.successor) == (None,) * 5
+    assert kept.cache is True
 
 
 def test_a_model_that_is_not_served_is_refused_and_no_key_made(shell):
@@ -57,7 +58,7 @@ def test_a_model_that_is_not_served_is_refused_and_no_key_made(shell):
 def test_a_new_key_may_do_what_is_said(shell):
     options = (
         "--owner=Search --model=all-mpnet-base-v2 --model=all-MiniLM-L6-v2 --call=embed --call=models "
-        "--injection=flag "
+        "--injection=flag --no-cache "
         "--requests-per-minute=600 --tokens-per-minute=100000 --quota-requests=9000 --quota-tokens=1000000 "
         "--quota-seconds=86400 --expires-days=90"
     )
@@ -69,7 +70,7 @@ def test_a_new_key_may_do_what_is_said(shell):
         ("embed", "models"),
     )
     assert kept.limits == Limits(600, 100_000, 9000, 1_000_000, 86_400)
-    assert kept.injection is InjectionPolicy.FLAG
+    assert (kept.injection, kept.cache) == (InjectionPolicy.FLAG, False)
     assert abs(kept.expires_at - kept.created_at - 90 * DAY) < 1
 
 
@@ -130,6 +131,7 @@ def test_a_list_says_of_a_key_what_tells_it_from_others_and_never_its_digest(she
         "name": "alice",
         "owner": "Search",
         "state": "active",
+        "cache": "yes",
         "created": moment(record.created_at),
         "expires": moment(record.expires_at),
         "last_use": moment(record.used_at),
@@ -140,6 +142,13 @@ def test_a_list_says_of_a_key_what_tells_it_from_others_and_never_its_digest(she
     table = shell("keys", "list").out
     assert all(cell in table for cell in expected.values())
     assert record.digest not in table
+
+
+def test_a_list_says_of_which_keys_the_cache_sees_nothing(shell):
+    shell.add("alice")
+    shell.add("bob", cache=False)
+    found = shell("keys", "list", "--format=json").json
+    assert [(key["name"], key["cache"]) for key in found] == [("alice", "yes"), ("bob", "no")]
 
 
 def test_what_is_not_known_of_a_key_is_null_empty_or_a_dash(shell):
@@ -170,6 +179,7 @@ def test_everything_that_is_kept_of_a_key_can_be_shown(shell):
                 "quota_seconds": 3600,
             },
             "injection": "off",
+            "cache": True,
             "created_at": record.created_at,
             "expires_at": None,
             "revoked_at": None,
