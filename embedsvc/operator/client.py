@@ -1,0 +1,160 @@
+"""Calls a running server as any other client does: for commands that send it texts."""
+
+import argparse
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import grpc
+import numpy as np
+from google.rpc.error_details_pb2 import ErrorInfo
+from grpc_status import rpc_status
+
+from embedsvc.config import Settings, reachable
+from embedsvc.errors import ConfigurationError
+from embedsvc.types import InputType, Vectors
+from embedsvc.v1 import embedding_pb2 as pb
+from embedsvc.v1.embedding_pb2_grpc import EmbeddingServiceStub
+
+if TYPE_CHECKING:
+    from embedsvc.v1.embedding_pb2_grpc import EmbeddingServiceAsyncStub as Stub
+
+INPUT_TYPES = {
+    InputType.UNSPECIFIED: pb.INPUT_TYPE_UNSPECIFIED,
+    InputType.QUERY: pb.INPUT_TYPE_QUERY,
+    InputType.DOCUMENT: pb.INPUT_TYPE_DOCUMENT,
+}
+
+TEXTS = 32
+"""Texts of one request: what fills a GPU, and not what others have to wait for."""
+
+BYTES = 262_144
+"""Of the texts of one request, but for a single text: a quarter of what a server takes."""
+
+SECONDS = 60.0
+"""How long a call may take."""
+
+OPTIONS = [
+    ("grpc.max_receive_message_length", 16 * 2**20),
+    ("grpc.enable_http_proxy", 0),  # what is called is a service of one's own
+]
+
+
+class Answer(NamedTuple):
+    """What came back for one request's texts.
+
+    Attributes:
+        vectors: Float32 of shape [texts, dimensions].
+        tokens: Tokens that the model read.
+        seconds: From sending to the answer.
+    """
+
+    vectors: Vectors
+    tokens: int
+    seconds: float
+
+
+class Client:
+    """A connection to a server. Open it with `dial`."""
+
+    def __init__(self, server: str, stub: "Stub", api_key: str) -> None:
+        self._server = server
+        self._stub = stub
+        self._metadata = (("authorization", f"Bearer {api_key}"),)
+
+    async def embed(
+        self, model: str, texts: Iterable[str], input_type: InputType = InputType.UNSPECIFIED
+    ) -> list[Answer]:
+        """Embed texts, some at a time and one request after another; answers are in their order.
+
+        Raises:
+            ConfigurationError: The server is not reached, or refuses; the message has its reason.
+        """
+        return [await self._embed(model, batch, input_type) for batch in batches(texts)]
+
+    async def _embed(self, model: str, texts: Sequence[str], input_type: InputType) -> Answer:
+        began = time.monotonic()
+        try:
+            response = await self._stub.Embed(
+                request(model, texts, input_type), metadata=self._metadata, timeout=SECONDS
+            )
+        except grpc.aio.AioRpcError as error:
+            raise ConfigurationError(f"{self._server}: {_reason(error)}") from None
+        took = time.monotonic() - began
+        vectors = np.array([item.values for item in response.embeddings], dtype=np.float32)
+        return Answer(vectors, response.usage.total_tokens, took)
+
+
+def add_connection_arguments(parser: argparse.ArgumentParser) -> None:
+    """Take where the server is, and what to show it; what is not given fits `make run`."""
+    parser.add_argument(
+        "--server", metavar="HOST:PORT", help="default: this machine's, where the configuration has it"
+    )
+    files = {
+        "ca": ("ca.crt", "the CA of the server's certificate"),
+        "certificate": ("client.crt", "the client certificate"),
+        "key-file": ("client.key", "its private key"),
+    }
+    for flag, (name, what) in files.items():
+        place = Path(".run/certs") / name
+        parser.add_argument(f"--{flag}", type=Path, default=place, help=f"{what}; default: %(default)s")
+    parser.add_argument(
+        "--api-key-file",
+        type=Path,
+        default=Path(".run/api_key"),
+        help="a file with an API key; default: %(default)s",
+    )
+
+
+@asynccontextmanager
+async def dial(settings: Settings, options: argparse.Namespace) -> AsyncIterator[Client]:
+    """Have a connection while the context is open; the first call makes it.
+
+    Args:
+        settings: Where this machine's server is.
+        options: What `add_connection_arguments` has taken.
+
+    Raises:
+        ConfigurationError: A file cannot be read.
+    """
+    server = options.server or f"{reachable(settings.server.host)}:{settings.server.port}"
+    files = (options.ca, options.key_file, options.certificate, options.api_key_file)
+    try:
+        ca, key, certificate, api_key = await asyncio.to_thread(lambda: [file.read_bytes() for file in files])
+    except OSError as error:
+        raise ConfigurationError(f"{error.filename}: {error.strerror}") from None
+    credentials = grpc.ssl_channel_credentials(ca, key, certificate)
+    async with grpc.aio.secure_channel(server, credentials, OPTIONS) as channel:
+        yield Client(server, EmbeddingServiceStub(channel), api_key.decode("ascii", "replace").strip())
+
+
+def batches(texts: Iterable[str]) -> Iterator[Sequence[str]]:
+    """Cut texts into what fits into a request; none of them is copied."""
+    size = 0
+    batch: list[str] = []
+    for text in texts:
+        length = len(text.encode())
+        if batch and (len(batch) == TEXTS or size + length > BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(text)
+        size += length
+    if batch:
+        yield batch
+
+
+def request(model: str, texts: Iterable[str], input_type: InputType) -> pb.EmbedRequest:
+    """Make a request of texts."""
+    inputs = [pb.Input(text=text) for text in texts]
+    return pb.EmbedRequest(model=model, inputs=inputs, input_type=INPUT_TYPES[input_type])
+
+
+def _reason(error: grpc.aio.AioRpcError) -> str:
+    """Why a call failed: the server's reason where one of ours has answered, else gRPC's."""
+    status = rpc_status.from_call(error)  # type: ignore[arg-type]  # written for grpc.Call, works for grpc.aio
+    info = ErrorInfo()
+    ours = status is not None and any(detail.Unpack(info) for detail in status.details)
+    return f"{info.reason if ours else error.code().name}: {error.details()}"
