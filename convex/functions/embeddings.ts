@@ -11,6 +11,7 @@ import * as ledger from "./model/ledger";
 import * as limits from "./model/limits";
 import * as records from "./model/records";
 import * as retention from "./model/retention";
+import * as routing from "./model/routes";
 import * as usages from "./model/usage";
 
 const cursor = v.union(v.string(), v.null());
@@ -99,6 +100,31 @@ export const failures = internalQuery({
   args: { since: v.number(), limit: v.number() },
   returns: v.array(records.failureRow),
   handler: (ctx, { since, limit }) => ledger.failures(ctx, since, limit),
+});
+
+export const routes = internalQuery({
+  args: {},
+  returns: v.array(records.route),
+  handler: (ctx) => routing.list(ctx),
+});
+
+export const setRoute = internalMutation({
+  args: { route: records.route },
+  returns: v.null(),
+  handler: async (ctx, { route }) => {
+    await routing.set(ctx, route);
+    return null;
+  },
+});
+
+/** Throws `{kind: "unrouted"}`. */
+export const removeRoute = internalMutation({
+  args: { alias: v.string() },
+  returns: v.null(),
+  handler: async (ctx, { alias }) => {
+    await routing.remove(ctx, alias);
+    return null;
+  },
 });
 
 export const purge = internalMutation({

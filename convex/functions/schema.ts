@@ -2,7 +2,7 @@
 
 import { defineSchema, defineTable } from "convex/server";
 import { v } from "convex/values";
-import { apiKey, failureRow, requestRow, usageRow } from "./model/records";
+import { apiKey, failureRow, requestRow, route, usageRow } from "./model/records";
 
 export default defineSchema({
   embeddingApiKeys: defineTable(apiKey).index("by_keyHash", ["keyHash"]).index("by_createdAt", ["createdAt"]),
@@ -16,4 +16,6 @@ export default defineSchema({
     .index("by_lastAt", ["lastAt"]),
 
   embeddingUsage: defineTable(usageRow).index("by_group", ["day", "keyHash", "identity", "model"]),
+
+  embeddingRoutes: defineTable(route).index("by_alias", ["alias"]),
 });

@@ -2,7 +2,7 @@
 
 import rateLimiter from "@convex-dev/rate-limiter/test";
 import { convexTest } from "convex-test";
-import type { ApiKey, FailureRow, RequestRow, Want } from "../functions/model/records";
+import type { ApiKey, FailureRow, RequestRow, Route, Want } from "../functions/model/records";
 import schema from "../functions/schema";
 
 const modules = import.meta.glob("../functions/**/*.*s");
@@ -21,7 +21,8 @@ export function backend() {
 
 export type Backend = ReturnType<typeof backend>;
 
-export type Table = "embeddingApiKeys" | "embeddingAuthFailures" | "embeddingRequests" | "embeddingUsage";
+export type Table =
+  "embeddingApiKeys" | "embeddingAuthFailures" | "embeddingRequests" | "embeddingRoutes" | "embeddingUsage";
 
 /** Every document of a table. */
 export function rowsOf(convex: Backend, table: Table) {
@@ -90,6 +91,20 @@ export function failure(fields: Partial<FailureRow> = {}): FailureRow {
     count: 3,
     firstAt: NOON - MINUTE,
     lastAt: NOON,
+    ...fields,
+  };
+}
+
+export function route(alias: string, fields: Partial<Route> = {}): Route {
+  return {
+    alias,
+    model: "all-mpnet-base-v2",
+    other: "openai/text-embedding-3-small",
+    share: 10,
+    sticky: "key",
+    shadow: 5,
+    fallback: true,
+    changedAt: NOON,
     ...fields,
   };
 }

@@ -3,7 +3,7 @@
 import { makeFunctionReference } from "convex/server";
 import { describe, expect, test } from "vitest";
 import * as embeddings from "../functions/embeddings";
-import { backend, failure, key, NOON, request, want, wholeKey } from "./support";
+import { backend, failure, key, NOON, request, route, want, wholeKey } from "./support";
 
 const CALLS: [keyof typeof embeddings, Record<string, unknown>][] = [
   ["lookupKeys", { keyHashes: ["a1"] }],
@@ -17,6 +17,9 @@ const CALLS: [keyof typeof embeddings, Record<string, unknown>][] = [
   ["logAuthFailure", { batchId: "batch-1", failures: [failure()] }],
   ["usage", { firstDay: "2026-11-25", lastDay: "2026-11-25", cursor: null, limit: 1 }],
   ["failures", { since: 0, limit: 1 }],
+  ["routes", {}],
+  ["setRoute", { route: route("text-embedding-3-small") }],
+  ["removeRoute", { alias: "text-embedding-3-small" }],
   ["purge", { before: 0, usageBeforeDay: "2026-11-25", limit: 1 }],
   ["purgeOld", {}],
 ];
@@ -27,6 +30,7 @@ const RECORDS: [keyof typeof embeddings, string, object][] = [
   ["checkRateLimit", "wants", want()],
   ["logRequest", "requests", request()],
   ["logAuthFailure", "failures", failure()],
+  ["setRoute", "route", route("text-embedding-3-small")],
 ];
 
 /** What Convex's builders make of a function, and do not show in its type. */
@@ -79,4 +83,12 @@ test("a key's injection policy is one of three", async () => {
   await expect(call("createKey", { key: { ...key("a1"), injection: "allow" } })).rejects.toThrow(
     "Validator error",
   );
+});
+
+test("what keeps a caller on its side is one of two", async () => {
+  for (const sticky of ["key", "index"])
+    await call("setRoute", { route: { ...route("text-embedding-3-small"), sticky } });
+  await expect(
+    call("setRoute", { route: { ...route("text-embedding-3-small"), sticky: "day" } }),
+  ).rejects.toThrow("Validator error");
 });

@@ -71,7 +71,7 @@ def read(path: Path) -> Content:
     way = "mode=ro" if path.with_name(path.name + "-wal").exists() else "mode=ro&immutable=1"
     with closing(sqlite3.connect(f"{path.absolute().as_uri()}?{way}", uri=True, timeout=1)) as db:
         version = db.execute("PRAGMA user_version").fetchone()[0]
-        return Content(version, _complaint(db), keys.list_all(db) if version == VERSION else [])
+        return Content(version, _complaint(db), keys.list_all(db) if 0 < version <= VERSION else [])
 
 
 def _complaint(db: sqlite3.Connection) -> str | None:

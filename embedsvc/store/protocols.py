@@ -90,7 +90,7 @@ class RouteStore(Protocol):
         """Forget a route. Raises StoreRefusedError where there is none."""
 
 
-class Store(KeyStore, LimitStore, LedgerStore, Protocol):
+class Store(KeyStore, LimitStore, LedgerStore, RouteStore, Protocol):
     """All of it, in one place."""
 
     @property

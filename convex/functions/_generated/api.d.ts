@@ -20,6 +20,7 @@ import type * as model_ledger from "../model/ledger.js";
 import type * as model_limits from "../model/limits.js";
 import type * as model_records from "../model/records.js";
 import type * as model_retention from "../model/retention.js";
+import type * as model_routes from "../model/routes.js";
 import type * as model_usage from "../model/usage.js";
 
 /**
@@ -38,6 +39,7 @@ declare const fullApi: ApiFromModules<{
   "model/limits": typeof model_limits;
   "model/records": typeof model_records;
   "model/retention": typeof model_retention;
+  "model/routes": typeof model_routes;
   "model/usage": typeof model_usage;
 }>;
 export declare const api: FilterApi<

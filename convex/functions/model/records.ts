@@ -102,6 +102,20 @@ export type UsageRow = Infer<typeof usageRow>;
 export const logged = v.object({ inserted: v.number(), duplicate: v.boolean() });
 export type Logged = Infer<typeof logged>;
 
+/** What was said of an alias: which model answers how many of its callers, and which the others. */
+export const route = v.object({
+  alias: v.string(),
+  model: v.string(),
+  /** The model on the other side; empty: there is none. */
+  other: v.string(),
+  share: v.number(),
+  sticky: v.union(v.literal("key"), v.literal("index")),
+  shadow: v.number(),
+  fallback: v.boolean(),
+  changedAt: v.number(),
+});
+export type Route = Infer<typeof route>;
+
 /** A document without what Convex adds to it. */
 export function withoutSystemFields<Document extends { _id: string; _creationTime: number }>({
   _id,

@@ -125,6 +125,7 @@ REASONS = {
     "unknown": "there is no such key",
     "revoked": "the key is revoked",
     "rotated": "the key has a successor",
+    "unrouted": "there is no such route",
 }
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from embedsvc.store.convex.client import ConvexClient, Json, open_client
 from embedsvc.store.convex.wire import decode, encode, milliseconds, understood
 from embedsvc.store.protocols import MOST_FAILURES
-from embedsvc.store.records import FailureRow, Grant, KeyRecord, RequestRow, UsageRow, Want
+from embedsvc.store.records import FailureRow, Grant, KeyRecord, RequestRow, RouteRecord, UsageRow, Want
 
 PAGE = 500
 """Rows of one question, and of one answer."""
@@ -20,6 +20,7 @@ class Clients:
     keys: ConvexClient
     limits: ConvexClient
     ledger: ConvexClient
+    routes: ConvexClient
 
 
 class ConvexStore:
@@ -30,6 +31,7 @@ class ConvexStore:
         self._keys = clients.keys
         self._limits = clients.limits
         self._ledger = clients.ledger
+        self._routes = clients.routes
 
     @understood()
     async def find_keys(self, digests: Sequence[str]) -> Mapping[str, KeyRecord]:
@@ -109,6 +111,20 @@ class ConvexStore:
         arguments = {"before": milliseconds(before), "usageBeforeDay": usage_before_day, "limit": limit}
         return int(await self._ledger.mutate("embeddings:purge", arguments))
 
+    @understood()
+    async def list_routes(self) -> Sequence[RouteRecord]:
+        """See RouteStore."""
+        documents = await self._routes.query("embeddings:routes", {})
+        return [decode(RouteRecord, document) for document in documents]
+
+    async def set_route(self, route: RouteRecord) -> None:
+        """See RouteStore."""
+        await self._routes.mutate("embeddings:setRoute", {"route": encode(route)})
+
+    async def remove_route(self, alias: str) -> None:
+        """See RouteStore."""
+        await self._routes.mutate("embeddings:removeRoute", {"alias": alias})
+
     async def _pages(
         self, client: ConvexClient, path: str, arguments: Mapping[str, Json], part: str
     ) -> AsyncIterator[Json]:
@@ -130,5 +146,6 @@ async def open_convex(url: str, admin_key: Callable[[], str]) -> AsyncIterator[C
         open_client(url, admin_key) as keys,
         open_client(url, admin_key) as limits,
         open_client(url, admin_key) as ledger,
+        open_client(url, admin_key) as routes,
     ):
-        yield ConvexStore(Clients(keys, limits, ledger), f"Convex at {url}")
+        yield ConvexStore(Clients(keys, limits, ledger, routes), f"Convex at {url}")

@@ -9,11 +9,20 @@ from pydantic import TypeAdapter
 from pydantic.alias_generators import to_camel, to_snake
 
 from embedsvc.store.protocols import StoreAwayError
-from embedsvc.store.records import FailureRow, Grant, KeyRecord, Limits, RequestRow, UsageRow, Want
+from embedsvc.store.records import (
+    FailureRow,
+    Grant,
+    KeyRecord,
+    Limits,
+    RequestRow,
+    RouteRecord,
+    UsageRow,
+    Want,
+)
 
 Json = Any
 Document = Mapping[str, Json]
-Record = KeyRecord | RequestRow | FailureRow | Want
+Record = KeyRecord | RequestRow | FailureRow | RouteRecord | Want
 T = TypeVar("T")
 
 KEY = {"digest": "keyHash"}
@@ -27,17 +36,29 @@ NAMES: Mapping[type, Mapping[str, str]] = {
     FailureRow: FAILURE,
     Want: PERIOD,
     Grant: PERIOD,
+    RouteRecord: {},
 }
 """Fields that are called something else there."""
 
 TIMES = frozenset(
-    {"at", "created_at", "expires_at", "revoked_at", "used_at", "first_at", "last_at", "period", "resets_in"}
+    {
+        "at",
+        "changed_at",
+        "created_at",
+        "expires_at",
+        "first_at",
+        "last_at",
+        "period",
+        "resets_in",
+        "revoked_at",
+        "used_at",
+    }
 )
 """Fields in seconds here, and in milliseconds there."""
 
 
 ADAPTERS: Mapping[type, TypeAdapter[Any]] = {
-    kind: TypeAdapter(kind) for kind in (KeyRecord, FailureRow, UsageRow, Grant)
+    kind: TypeAdapter(kind) for kind in (KeyRecord, FailureRow, UsageRow, RouteRecord, Grant)
 }
 
 
@@ -91,7 +112,7 @@ def _fields_of(kind: type[Record | Limits]) -> Sequence[_Field]:
 
 
 FIELDS: Mapping[type, Sequence[_Field]] = {
-    kind: _fields_of(kind) for kind in (KeyRecord, Limits, RequestRow, FailureRow, Want)
+    kind: _fields_of(kind) for kind in (KeyRecord, Limits, RequestRow, FailureRow, RouteRecord, Want)
 }
 
 

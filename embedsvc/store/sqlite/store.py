@@ -17,11 +17,11 @@ from pydantic import ValidationError
 
 from embedsvc.errors import ConfigurationError
 from embedsvc.store.protocols import StoreAwayError
-from embedsvc.store.records import FailureRow, Grant, KeyRecord, RequestRow, UsageRow, Want
-from embedsvc.store.sqlite import keys, ledger, limits
+from embedsvc.store.records import FailureRow, Grant, KeyRecord, RequestRow, RouteRecord, UsageRow, Want
+from embedsvc.store.sqlite import keys, ledger, limits, routes
 
-VERSION = 1
-"""PRAGMA user_version of the schema."""
+VERSION = 2
+"""PRAGMA user_version of the schema: schema_1.sql, and each later file that makes the next one of it."""
 
 BUSY_SECONDS = 5.0
 """How long a writer waits for another process's."""
@@ -89,6 +89,18 @@ class SQLiteStore:
         return await self._writing.run(
             partial(ledger.purge, before=before, usage_before_day=usage_before_day, limit=limit)
         )
+
+    async def list_routes(self) -> Sequence[RouteRecord]:
+        """See RouteStore."""
+        return await self._reading.run(routes.list_all)
+
+    async def set_route(self, route: RouteRecord) -> None:
+        """See RouteStore."""
+        await self._writing.run(partial(routes.keep, route=route))
+
+    async def remove_route(self, alias: str) -> None:
+        """See RouteStore."""
+        await self._writing.run(partial(routes.remove, alias=alias))
 
 
 @asynccontextmanager
@@ -174,7 +186,7 @@ def _is_busy(error: BaseException) -> bool:
 
 
 def _prepare(path: Path) -> Path:
-    """Make a file where there is none; return where it is."""
+    """Make a file where there is none, and of an earlier release's file one of ours; return where it is."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     path.touch(mode=0o600)
     with closing(_connect(path)) as db:
@@ -182,10 +194,10 @@ def _prepare(path: Path) -> Path:
             return path.absolute()  # nothing to write: another process may be at it for long
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("BEGIN IMMEDIATE")
-        if _version(db) == 0:
-            for statement in (files(__package__) / "schema.sql").read_text().split(";\n"):
+        for version in range(_version(db) + 1, VERSION + 1):
+            for statement in (files(__package__) / f"schema_{version}.sql").read_text().split(";\n"):
                 db.execute(statement)
-            db.execute(f"PRAGMA user_version = {VERSION}")
+        db.execute(f"PRAGMA user_version = {VERSION}")
         db.execute("COMMIT")
     return path.absolute()
 

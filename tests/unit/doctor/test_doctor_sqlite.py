@@ -36,6 +36,14 @@ async def test_a_file_with_a_key_is_well(patient, made):
     assert keys.seen == "API keys that work: 1"
 
 
+async def test_the_keys_of_an_earlier_releases_file_are_counted_and_it_stays_one(patient, made):
+    change(made, "DROP TABLE routes", "PRAGMA user_version = 1")
+    file, keys = patient.examine(look)
+    assert levels([file, keys]) == {"ok"}
+    assert file.seen.startswith(f"{made}: schema 1, WAL, whole")
+    assert keys.seen == "API keys that work: 1"
+
+
 async def test_looking_leaves_the_folder_as_it_was(patient, made):
     before = {entry.name: entry.stat() for entry in os.scandir(made.parent)}
     patient.examine(look)

@@ -107,6 +107,7 @@ async def test_every_answer_is_read_with_care():
             store.usage("2000-01-01", "2100-01-01"),
             store.failures(0.0),
             store.purge(0.0, "2000-01-01", 10),
+            store.list_routes(),
         )
         for call in calls:
             assert await failure_of(call)

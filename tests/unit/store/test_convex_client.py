@@ -183,6 +183,7 @@ async def test_what_a_function_refuses_is_told_in_our_words(store):
     refused = {
         "there is a key with this digest": store.create_key(KEY),
         "there is no such key": store.revoke_key("c" * 64, 1.0),
+        "there is no such route": store.remove_route("text-embedding-3-small"),
     }
     for message, call in refused.items():
         error = await failure_of(call)

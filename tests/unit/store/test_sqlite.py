@@ -6,19 +6,20 @@ import sqlite3
 import stat
 import subprocess
 import sys
-from contextlib import ExitStack, closing
+from contextlib import AsyncExitStack, ExitStack, closing
 
 import pytest
 
 from embedsvc.errors import ConfigurationError
 from embedsvc.store.protocols import StoreAwayError, StoreRefusedError
-from embedsvc.store.records import KeyRecord, RequestRow, Want
+from embedsvc.store.records import KeyRecord, RequestRow, RouteRecord, Want
 from embedsvc.store.sqlite import store as module
-from embedsvc.store.sqlite.store import open_sqlite
+from embedsvc.store.sqlite.store import VERSION, open_sqlite
 
 KEY = KeyRecord(digest="a" * 64, prefix="emb_aaaaaaaa", name="search", created_at=1_700_000_000.0)
 ROW = RequestRow("r-1", KEY.digest, "any", "Embed", "m", 1, 1, 3, 0, 1.5, "OK", 1_764_072_000.0)
 WANT = Want("key:x:requests", 10, 100, 3600.0)
+ROUTE = RouteRecord("text-embedding-3-small", "all-mpnet-base-v2", "all-MiniLM-L6-v2", share=10.0)
 EVERYTHING = ("2000-01-01", "2100-01-01")
 NOBODY = 65534
 
@@ -89,10 +90,59 @@ async def test_a_schema_of_a_later_release_is_refused_and_left_as_it_is(path):
     async with open_sqlite(path) as store:
         await store.create_key(KEY)
     with open_raw(path) as db:
-        db.execute("PRAGMA user_version = 2")
+        db.execute(f"PRAGMA user_version = {VERSION + 1}")
     before = path.read_bytes()
-    assert "is of a later release (schema 2, known is 1)" in await refusal_of(path)
+    told = f"is of a later release (schema {VERSION + 1}, known is {VERSION})"
+    assert told in await refusal_of(path)
     assert path.read_bytes() == before
+
+
+@pytest.fixture
+async def earlier(path, monkeypatch):
+    """A store of the first release's, which still has its file open."""
+    monkeypatch.setattr(module, "VERSION", 1)
+    async with open_sqlite(path) as store:
+        monkeypatch.setattr(module, "VERSION", VERSION)
+        await store.create_key(KEY)
+        yield store
+
+
+async def test_a_file_of_an_earlier_release_is_made_one_of_this_with_all_that_is_in_it(path, earlier):
+    await earlier.log_requests("1", [ROW])
+    with open_raw(path) as db:
+        assert db.execute("PRAGMA user_version").fetchone() == (1,)
+    async with open_sqlite(path) as store:
+        await store.set_route(ROUTE)
+        assert await store.list_keys() == [KEY]
+        assert [used.requests for used in await store.usage(*EVERYTHING)] == [1]
+    async with open_sqlite(path) as store:
+        assert await store.list_routes() == [ROUTE]
+
+
+async def test_a_process_of_an_earlier_release_that_has_the_file_open_goes_on_with_it(path, earlier):
+    async with open_sqlite(path) as store:
+        await store.set_route(ROUTE)
+        await earlier.log_requests("1", [ROW])
+        assert await earlier.list_keys() == [KEY]
+        assert (await earlier.lease([WANT]))[0].remaining == 90
+        assert [used.requests for used in await store.usage(*EVERYTHING)] == [1]
+
+
+async def test_a_file_is_made_one_of_this_release_once_however_many_open_it_at_once(path, earlier):
+    async with AsyncExitStack() as stack:
+        opening = [stack.enter_async_context(open_sqlite(path)) for _ in range(8)]
+        stores = await asyncio.gather(*opening)
+        await asyncio.gather(*(store.set_route(ROUTE) for store in stores))
+        assert await stores[0].list_routes() == [ROUTE]
+
+
+async def test_a_file_that_cannot_be_made_one_of_this_release_stays_as_it_is(path, earlier):
+    with open_raw(path) as db:
+        db.execute("CREATE TABLE routes (somebody_elses TEXT)")
+    assert "table routes already exists" in await refusal_of(path)
+    with open_raw(path) as db:
+        assert db.execute("PRAGMA user_version").fetchone() == (1,)
+    assert await earlier.list_keys() == [KEY]
 
 
 async def test_a_file_of_something_else_is_refused_and_left_as_it_is(path):

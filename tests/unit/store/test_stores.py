@@ -13,6 +13,7 @@ from embedsvc.store.records import (
     KeyRecord,
     Limits,
     RequestRow,
+    RouteRecord,
     UsageRow,
     Want,
 )
@@ -46,6 +47,16 @@ ROW = RequestRow(
     at=1_764_072_000.0,  # 2025-11-25, noon
 )
 FAILURE = FailureRow("emb_guess", "unknown", "192.0.2.1", 3, 1_764_072_000.0, 1_764_072_030.5)
+ROUTE = RouteRecord(
+    alias="text-embedding-3-small",
+    model="all-mpnet-base-v2",
+    other="openai/text-embedding-3-small",
+    share=12.5,
+    sticky="index",
+    shadow=1.25,
+    fallback=True,
+    changed_at=1_764_072_000.25,
+)
 DAY = "2025-11-25"
 
 
@@ -238,3 +249,36 @@ async def test_what_is_old_is_purged_in_steps(store):
     assert len(gone) > 2
     assert [used.day for used in await store.usage("2000-01-01", "2100-01-01")] == [DAY]
     assert await store.failures(0) == [FAILURE]
+
+
+# Routes
+
+
+async def test_a_route_comes_back_as_it_was_set(store):
+    plain = RouteRecord("search", "all-MiniLM-L6-v2")
+    await store.set_route(ROUTE)
+    await store.set_route(plain)
+    assert await store.list_routes() == [plain, ROUTE]
+
+
+async def test_what_is_set_later_takes_the_place_of_what_was_set_before(store):
+    await store.set_route(ROUTE)
+    await store.set_route(replace(ROUTE, other="", share=100.0, shadow=0.0, fallback=False))
+    (kept,) = await store.list_routes()
+    assert (kept.other, kept.share, kept.fallback) == ("", 100.0, False)
+
+
+async def test_routes_that_are_set_at_once_are_all_kept_each_once(store):
+    routes = [replace(ROUTE, alias=f"alias-{number:02}") for number in range(20)]
+    await asyncio.gather(*map(store.set_route, routes + routes))
+    assert await store.list_routes() == routes
+
+
+async def test_a_route_is_forgotten_alone_and_only_where_there_is_one(store):
+    other = replace(ROUTE, alias="search")
+    await store.set_route(ROUTE)
+    await store.set_route(other)
+    await store.remove_route(ROUTE.alias)
+    assert await store.list_routes() == [other]
+    with pytest.raises(StoreRefusedError, match="there is no such route"):
+        await store.remove_route(ROUTE.alias)
