@@ -3,9 +3,10 @@
 import argparse
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 import grpc
@@ -37,6 +38,9 @@ BYTES = 262_144
 SECONDS = 60.0
 """How long a call may take."""
 
+NO_STORE = ("cache-control", "no-store")
+"""The metadata of a request that must be computed."""
+
 OPTIONS = [
     ("grpc.max_receive_message_length", 16 * 2**20),
     ("grpc.enable_http_proxy", 0),  # what is called is a service of one's own
@@ -47,14 +51,18 @@ class Answer(NamedTuple):
     """What came back for one request's texts.
 
     Attributes:
-        vectors: Float32 of shape [texts, dimensions].
+        vectors: Float32 of shape [texts that were not refused, dimensions].
         tokens: Tokens that the model read.
         seconds: From sending to the answer.
+        model: The model that answered, by its own name.
+        refused: Why texts have no vector, by their place in the request; only where one asked for it.
     """
 
     vectors: Vectors
     tokens: int
     seconds: float
+    model: str = ""
+    refused: Mapping[int, str] = MappingProxyType({})
 
 
 class Client:
@@ -73,19 +81,29 @@ class Client:
         Raises:
             ConfigurationError: The server is not reached, or refuses; the message has its reason.
         """
-        return [await self._embed(model, batch, input_type) for batch in batches(texts)]
+        return [await self._call(request(model, batch, input_type)) for batch in batches(texts)]
 
-    async def _embed(self, model: str, texts: Sequence[str], input_type: InputType) -> Answer:
+    async def compute(self, model: str, texts: Sequence[str], input_type: InputType) -> Answer:
+        """Embed one request's texts, and take nothing from a cache; of bad ones each is refused by itself.
+
+        Raises:
+            ConfigurationError: The server is not reached, or refuses the request; the message has its reason.
+        """
+        message = request(model, texts, input_type)
+        message.allow_partial = True
+        return await self._call(message, NO_STORE)
+
+    async def _call(self, message: pb.EmbedRequest, *metadata: tuple[str, str]) -> Answer:
         began = time.monotonic()
         try:
-            response = await self._stub.Embed(
-                request(model, texts, input_type), metadata=self._metadata, timeout=SECONDS
-            )
+            response = await self._stub.Embed(message, metadata=(*self._metadata, *metadata), timeout=SECONDS)
         except grpc.aio.AioRpcError as error:
             raise ConfigurationError(f"{self._server}: {_reason(error)}") from None
         took = time.monotonic() - began
-        vectors = np.array([item.values for item in response.embeddings], dtype=np.float32)
-        return Answer(vectors, response.usage.total_tokens, took)
+        found = [item.values for item in response.embeddings if not item.HasField("error")]
+        refused = {item.index: item.error.message for item in response.embeddings if item.HasField("error")}
+        vectors = np.array(found, dtype=np.float32)
+        return Answer(vectors, response.usage.total_tokens, took, response.model, refused)
 
 
 def add_connection_arguments(parser: argparse.ArgumentParser) -> None:

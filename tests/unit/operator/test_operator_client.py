@@ -67,6 +67,16 @@ async def test_the_key_of_the_file_is_shown(client, served, state):
     assert served.metadata["authorization"] == f"Bearer {state.api_key}"
 
 
+async def test_what_must_be_computed_asks_no_cache_and_the_bad_texts_alone_are_refused(client, served):
+    served.bad = "bad"
+    answer = await client.compute("model-a", ["good", "bad", "b"], InputType.DOCUMENT)
+    assert served.metadata["cache-control"] == "no-store"
+    assert (answer.model, answer.refused) == ("model-a", {1: "this one cannot be"})
+    assert answer.vectors.tolist() == [[4, ord("g")], [1, ord("b")]]
+    await client.embed("model-a", ["good"])
+    assert "cache-control" not in served.metadata
+
+
 @pytest.mark.parametrize(
     ("error", "reason"),
     [
