@@ -1,24 +1,20 @@
 """SQLite behind the store's protocol: one thread writes, one reads, the event loop waits for neither."""
 
 import asyncio
-import os
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, closing
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
-from typing import TypeVar
 
 import tenacity
-from pydantic import ValidationError
 
 from embedsvc.errors import ConfigurationError
-from embedsvc.store.protocols import StoreAwayError
 from embedsvc.store.records import FailureRow, Grant, KeyRecord, RequestRow, RouteRecord, UsageRow, Want
 from embedsvc.store.sqlite import keys, ledger, limits, routes
+from embedsvc.store.sqlite.lane import Lane, connect
 
 VERSION = 2
 """PRAGMA user_version of the schema: schema_1.sql, and each later file that makes the next one of it."""
@@ -26,14 +22,11 @@ VERSION = 2
 BUSY_SECONDS = 5.0
 """How long a writer waits for another process's."""
 
-T = TypeVar("T")
-Work = Callable[[sqlite3.Connection], T]
-
 
 class SQLiteStore:
     """See `protocols.Store`. Open it with `open_sqlite`."""
 
-    def __init__(self, reading: "_Lane", writing: "_Lane", name: str) -> None:
+    def __init__(self, reading: Lane, writing: Lane, name: str) -> None:
         self.name = name
         self._reading = reading
         self._writing = writing
@@ -120,63 +113,11 @@ async def open_sqlite(path: Path) -> AsyncIterator[SQLiteStore]:
         where = await asyncio.to_thread(retrying, _prepare, path)
     except (OSError, sqlite3.Error) as error:
         raise ConfigurationError(f"store.path {path}: {error}") from None
-    reading, writing = _Lane(path, "BEGIN"), _Lane(path, "BEGIN IMMEDIATE")
+    reading, writing = (Lane(path, begin, BUSY_SECONDS) for begin in ("BEGIN", "BEGIN IMMEDIATE"))
     try:
         yield SQLiteStore(reading, writing, f"the file {where}")
     finally:
         await asyncio.gather(reading.close(), writing.close())
-
-
-class _Lane:
-    """A connection in a thread of its own."""
-
-    def __init__(self, path: Path, begin: str) -> None:
-        self._path = path
-        self._begin = begin
-        self._thread = ThreadPoolExecutor(1, "sqlite")
-        self._db: sqlite3.Connection | None = None
-        self._file: os.stat_result | None = None
-
-    async def run(self, work: Work[T]) -> T:
-        """Do some work in one transaction. Raises StoreError."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._transact, work)
-
-    def _transact(self, work: Work[T]) -> T:
-        try:
-            db = self._connected()
-            db.execute(self._begin)
-            with db:  # commits, or rolls back
-                return work(db)
-        except (OSError, sqlite3.Error) as error:
-            raise StoreAwayError(f"SQLite: {error}") from error
-        except ValidationError as error:
-            raise StoreAwayError(f"SQLite: a {error.title} that is kept cannot be read") from error
-
-    def _connected(self) -> sqlite3.Connection:
-        """A connection to the file that is there now: what goes into one that was deleted is lost."""
-        file = self._path.stat()
-        if self._db is None or self._file is None or not os.path.samestat(file, self._file):
-            self._disconnect()
-            self._db, self._file = _connect(self._path), file
-        return self._db
-
-    async def close(self) -> None:
-        """Finish what was begun, as long as that may take, then leave."""
-        leaving = asyncio.wrap_future(self._thread.submit(self._disconnect))
-        await asyncio.wait([leaving], timeout=BUSY_SECONDS)
-        self._thread.shutdown(wait=False, cancel_futures=True)
-
-    def _disconnect(self) -> None:
-        if self._db is not None:
-            self._db.close()
-            self._db = None
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
-    # In WAL mode this loses nothing when a process dies; when the machine does, the last moments.
-    db.execute("PRAGMA synchronous = NORMAL")
-    return db
 
 
 def _is_busy(error: BaseException) -> bool:
@@ -189,7 +130,7 @@ def _prepare(path: Path) -> Path:
     """Make a file where there is none, and of an earlier release's file one of ours; return where it is."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     path.touch(mode=0o600)
-    with closing(_connect(path)) as db:
+    with closing(connect(path, BUSY_SECONDS)) as db:
         if _version(db) == VERSION:
             return path.absolute()  # nothing to write: another process may be at it for long
         db.execute("PRAGMA journal_mode = WAL")
