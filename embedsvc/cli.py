@@ -14,7 +14,7 @@ from embedsvc.config import Settings, load
 from embedsvc.dev import handout, launcher, state
 from embedsvc.doctor import command as doctor
 from embedsvc.errors import ConfigurationError
-from embedsvc.operator import keys_command, usage_command
+from embedsvc.operator import keys_command, migrate_command, usage_command
 from rest_shim import edge
 
 Command = Callable[[Settings, argparse.Namespace], None]
@@ -57,6 +57,8 @@ def _parser() -> argparse.ArgumentParser:
     usage = commands.add_parser("usage", help="show what was used, by whom, and what it saved")
     usage_command.add_arguments(usage)
     usage.set_defaults(command=usage_command.run)
+    migrate = commands.add_parser("migrate", help="change which models answer for a name, step by step")
+    migrate_command.add_parsers(migrate)
     examined = commands.add_parser("doctor", help="look at all that the service needs, and say what to do")
     doctor.add_arguments(examined)
     examined.set_defaults(command=doctor.run)

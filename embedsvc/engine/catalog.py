@@ -1,6 +1,6 @@
 """The models that the service knows by name, and what their files do not say."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from types import MappingProxyType
@@ -64,3 +64,15 @@ CATALOG: Mapping[str, CatalogEntry] = MappingProxyType(
         ),
     }
 )
+
+
+def aliases_of(name: str, own: Sequence[str], *, primary: bool) -> Sequence[str]:
+    """Other names that a model answers to.
+
+    Args:
+        name: Its own name.
+        own: Those that its settings add.
+        primary: Whether it answers to OpenAI's names.
+    """
+    entry = CATALOG.get(name)
+    return (*([entry.repository] if entry else []), *own, *(OPENAI_NAMES if primary else []))

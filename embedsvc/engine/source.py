@@ -7,7 +7,7 @@ from pathlib import Path
 
 from embedsvc.config import Settings
 from embedsvc.engine import choice, fake
-from embedsvc.engine.catalog import CATALOG, OPENAI_NAMES
+from embedsvc.engine.catalog import CATALOG, aliases_of
 from embedsvc.engine.choice import EncoderChoice
 from embedsvc.engine.cpu import warn_without_vnni
 from embedsvc.engine.encoder import Encoder
@@ -94,11 +94,7 @@ def _card(name: str, files: ModelFiles, settings: Settings) -> ModelCard:
     primary = name == settings.models.primary
     return ModelCard(
         name=name,
-        aliases=(
-            *([entry.repository] if entry else []),
-            *(overrides.aliases if overrides else []),
-            *(OPENAI_NAMES if primary else []),
-        ),
+        aliases=aliases_of(name, overrides.aliases if overrides else (), primary=primary),
         primary=primary,
         allows_dimensions=bool(
             (entry and entry.trained_for_dimensions) or (overrides and overrides.allow_dimensions)

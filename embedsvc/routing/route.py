@@ -6,6 +6,9 @@ from collections.abc import Collection
 from dataclasses import dataclass, fields
 from typing import Literal
 
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
 from embedsvc.config.routing import NAME, RouteSettings
 from embedsvc.store.records import RouteRecord
 
@@ -49,9 +52,19 @@ def from_record(record: RouteRecord) -> Route:
     """What was said of an alias while the service ran.
 
     Raises:
-        ValueError: It could not be said in the configuration.
+        ValueError: It could not be said in the configuration; the message is a line for people.
     """
-    return from_settings(record.alias, RouteSettings(**{name: getattr(record, name) for name in SAID}))
+    try:
+        settings = RouteSettings(**{name: getattr(record, name) for name in SAID})
+    except ValidationError as error:
+        raise ValueError("; ".join(map(_line, error.errors()))) from None
+    return from_settings(record.alias, settings)
+
+
+def _line(error: ErrorDetails) -> str:
+    where = ".".join(map(str, error["loc"]))
+    message = error["msg"].removeprefix("Value error, ")
+    return f"{where}: {message}" if where else message
 
 
 def check(route: Route, known: Collection[str]) -> None:

@@ -149,11 +149,16 @@ def test_what_was_said_later_is_the_same_route():
 
 
 @pytest.mark.parametrize(
-    "fields",
-    [{"share": 101.0}, {"share": -1.0}, {"shadow": float("nan")}, {"sticky": "day"}, {"other": HERE}],
+    ("fields", "reason"),
+    [
+        ({"share": 101.0}, "^share: Input should be less than or equal to 100$"),
+        ({"share": -1.0, "shadow": float("nan")}, "^share: .* 0; shadow: .*$"),
+        ({"sticky": "day"}, "^sticky: Input should be 'key' or 'index'$"),
+        ({"other": HERE}, "^other must be another model than model$"),
+    ],
 )
-def test_what_could_not_be_said_in_the_configuration_is_refused(fields):
-    with pytest.raises(ValueError, match="RouteSettings"):
+def test_what_could_not_be_said_in_the_configuration_is_refused_in_a_line(fields, reason):
+    with pytest.raises(ValueError, match=reason):
         from_record(RouteRecord(ALIAS, **{"model": HERE, "other": THERE, **fields}))
 
 
