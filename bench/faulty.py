@@ -67,8 +67,8 @@ def serve() -> None:
     """Serve."""
     find = source.open_source
 
-    def find_faulty(name: str, settings: Settings) -> source.ModelSource:
-        found = find(name, settings)
+    def find_faulty(name: str, settings: Settings, devices: Sequence[str]) -> source.ModelSource:
+        found = find(name, settings, devices)
         return replace(found, build=_Build(found.build))
 
     engine.open_source = find_faulty  # type: ignore[attr-defined]

@@ -20,6 +20,9 @@ OWNED = frozenset(
         "embeddings_replicas_ready",
         "embeddings_gpu_memory_bytes",
         "embeddings_model_ready",
+        "embeddings_model_loads",
+        "embeddings_model_load_seconds",
+        "embeddings_model_evictions",
     }
 )
 """What is known of replicas: their owner's word counts, and no guest's."""

@@ -72,6 +72,12 @@ class ModelSettings(Section):
     """A second model that is served beside the primary one, never silently in its place. Empty: none."""
     also: tuple[str, ...] = ()
     """Further models to serve."""
+    lazy: tuple[str, ...] = ()
+    """Those of them, all but the primary one, that are loaded at the first request for them, which waits."""
+    memory_bytes: Positive | None = None
+    """Bytes of weights that are loaded at once, counted as the files are large, for each replica. Where there
+    is no room, lazy models without work are unloaded, the one that was not used for longest first. Not set:
+    no bound."""
     folder: Path = Path("models")
     """A model's files are first looked for in the folder of its name below this one."""
     cache: Path = Path(".run/onnx")
@@ -91,4 +97,11 @@ class ModelSettings(Section):
         for name in self.settings:
             if name not in self.served:
                 raise ValueError(f'settings."{name}" is for a model that is not served')
+        return self
+
+    @model_validator(mode="after")
+    def _lazy_models_are_served_beside_the_primary_one(self) -> Self:
+        for name in self.lazy:
+            if name == self.primary or name not in self.served:
+                raise ValueError(f"lazy: {name} must be a model that is served beside the primary one")
         return self

@@ -90,6 +90,12 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def _lazy_models_need_one_process(self) -> Self:
+        if self.models.lazy and self.server.processes > 1:
+            raise ValueError("models.lazy needs server.processes = 1: nobody could tell all processes of it")
+        return self
+
+    @model_validator(mode="after")
     def _routes_have_known_sides(self) -> Self:
         for alias, route in self.routes.items():
             if not re.fullmatch(NAME, alias) or alias in self.known_models:

@@ -13,6 +13,7 @@ import structlog
 
 from embedsvc.engine.job import Computed, Job, Ticket
 from embedsvc.engine.limits import BatchLimits
+from embedsvc.engine.occupancy import Occupancy
 from embedsvc.engine.pool import Pool
 from embedsvc.engine.replica import (
     BatchFailedError,
@@ -23,7 +24,13 @@ from embedsvc.engine.replica import (
 )
 from embedsvc.engine.schedule import Assignment, Scheduler
 from embedsvc.engine.wire import Room
-from embedsvc.errors import DeadlineExceededError, EmbedsvcError, InternalError, OverloadedError
+from embedsvc.errors import (
+    DeadlineExceededError,
+    EmbedsvcError,
+    InternalError,
+    OverloadedError,
+    ProviderDownError,
+)
 from embedsvc.metrics import EngineMetrics
 from embedsvc.types import Caller, TokenSequence
 
@@ -54,9 +61,7 @@ class Batcher:
         self._metrics = metrics
         self._scheduler: Scheduler[Ticket, Replica] = Scheduler(limits)
         self._under_way: set[asyncio.Future[Encoded]] = set()
-        self._inside = 0
-        self._empty = asyncio.Event()
-        self._empty.set()
+        self._inside = Occupancy()
         self._woken = False
 
     @property
@@ -73,14 +78,8 @@ class Batcher:
         """
         if self.closed:
             raise OverloadedError("the server is shutting down")
-        self._inside += 1
-        self._empty.clear()
-        try:
+        with self._inside:
             yield
-        finally:
-            self._inside -= 1
-            if not self._inside:
-                self._empty.set()
 
     async def submit(self, texts: Sequence[TokenSequence], caller: Caller) -> Computed:
         """Compute the vectors of one request's texts. Cancelling it takes them out of the queue.
@@ -88,12 +87,12 @@ class Batcher:
         To be called within `entered`.
 
         Raises:
-            OverloadedError: No replica works.
+            ProviderDownError: No replica works.
             DeadlineExceededError: The caller's deadline passed, or would have.
             InternalError: An encoder failed.
         """
         if self.pool.hopeless:
-            raise OverloadedError("no replica of the model works; try again later")
+            raise _down()
         vectors = np.zeros((len(texts), self.pool.dimensions), dtype=np.float32)
         if not texts:
             return Computed(vectors)
@@ -120,13 +119,13 @@ class Batcher:
 
     def given_up(self) -> None:
         """See `pool.Listener`: nobody waits for a replica that may never come."""
-        self._fail(self._scheduler.queue.drain(), OverloadedError("no replica of the model works; try again"))
+        self._fail(self._scheduler.queue.drain(), _down())
 
     async def close(self) -> None:
         """Take nothing new, compute what waits, and return when all is done."""
         self.closed = True
         try:
-            await self._empty.wait()
+            await self._inside.empty()
         finally:
             self._fail(self._scheduler.queue.drain(), InternalError())
             while self._under_way:
@@ -221,6 +220,10 @@ class Batcher:
     def _fail(self, tickets: Sequence[Ticket], error: EmbedsvcError) -> None:
         for ticket in tickets:
             ticket.job.fail(error)
+
+
+def _down() -> ProviderDownError:
+    return ProviderDownError("no replica of the model works; try again later")
 
 
 def _refuse(ticket: Ticket) -> None:

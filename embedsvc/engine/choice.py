@@ -9,6 +9,7 @@ import structlog
 
 from embedsvc.config import EncoderName, EngineSettings, ModelSettings, Precision
 from embedsvc.engine.encoder import Encoder
+from embedsvc.engine.fingerprint import fingerprint
 from embedsvc.engine.limits import BatchLimits
 from embedsvc.errors import ConfigurationError
 
@@ -32,6 +33,7 @@ class EncoderChoice:
         batch_tokens: `engine.batch_tokens`.
         batch_texts: `engine.batch_texts`.
         cache: `models.cache`.
+        fingerprint: What the folder must still have when all is loaded; None: nobody can have changed it.
     """
 
     folder: Path
@@ -40,6 +42,7 @@ class EncoderChoice:
     batch_tokens: int | None = None
     batch_texts: int | None = None
     cache: Path = ModelSettings().cache
+    fingerprint: str | None = None
 
 
 def batch_limits(settings: EngineSettings, device: str, *, padded: bool) -> BatchLimits:
@@ -58,14 +61,26 @@ def build(choice: EncoderChoice, device: str) -> Encoder:
     """Load the encoder for a device; takes seconds. Torch is imported here, not before.
 
     Raises:
-        ConfigurationError: What is asked for cannot compute this model on this device.
+        ConfigurationError: What is asked for cannot compute this model on this device, or its files are not
+            those any more that the server has read.
     """
+    encoder = _load(choice, device)
+    # After loading, so that nothing that was read can have been of other files.
+    if choice.fingerprint and choice.fingerprint != fingerprint(choice.folder):
+        raise ConfigurationError(
+            f"the files in {choice.folder} are others than when they were read: put those of before back, or "
+            "have the configuration read anew (SIGHUP)"
+        )
+    return encoder
+
+
+def _load(choice: EncoderChoice, device: str) -> Encoder:
     from embedsvc.engine.packed import PackedEncoder  # noqa: PLC0415 - torch takes seconds
     from embedsvc.engine.weights import find_architecture  # noqa: PLC0415
 
     if choice.precision == "int8":
         return _load_int8(choice, device)
-    precision = _find_precision(choice.precision, device)
+    precision = find_precision(choice.precision, device)
     if choice.encoder == "onnx":
         return _load_onnx(choice, device)
     if choice.encoder != "sentence-transformers":
@@ -81,7 +96,14 @@ def build(choice: EncoderChoice, device: str) -> Encoder:
     return ReferenceEncoder(choice.folder, device, precision)
 
 
-def _find_precision(wanted: Precision, device: str) -> str:
+def find_precision(wanted: Precision, device: str) -> str:
+    """Say what a device computes in.
+
+    Raises:
+        ConfigurationError: It cannot compute what is wanted.
+    """
+    if wanted == "int8":
+        return "int8"
     if device != "cpu":
         return "float16" if wanted == "auto" else wanted
     if wanted not in ("auto", "float32"):

@@ -2,20 +2,23 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 
 import structlog
 
-from embedsvc.config import Settings
+from embedsvc.config import ModelSettings, Settings
 from embedsvc.engine import fake
 from embedsvc.engine.admission import Admission
+from embedsvc.engine.budget import Budget
 from embedsvc.engine.devices import Devices, find_devices
+from embedsvc.engine.loader import Loader, State, Weights
 from embedsvc.engine.offload import Threads, open_threads
-from embedsvc.engine.served import ServedModel, open_model
+from embedsvc.engine.roster import Roster, check, roster_of
+from embedsvc.engine.served import ServedModel, Surroundings, open_weights
 from embedsvc.engine.sharing import Sharing
-from embedsvc.engine.source import open_source
-from embedsvc.errors import ConfigurationError, ModelNotFoundError
+from embedsvc.engine.source import ModelSource, open_source
+from embedsvc.errors import ModelNotFoundError, OverloadedError
 from embedsvc.metrics import Metrics
 
 log = structlog.get_logger()
@@ -25,41 +28,41 @@ PROBE_SECONDS = 1.0
 
 
 class Engine:
-    """Every served model.
+    """Every served model: none, before `apply` says which.
 
     Args:
-        settings: Which, and how.
-        metrics: Where they are counted.
-        devices: What the machine has.
+        settings: How they are served.
+        surroundings: What they have in common.
+        gpu_name: The first GPU; None where there is none.
         threads: Where texts are tokenized.
-        sharing: How replicas are shared with other processes; None: they are not.
 
     Attributes:
-        models: By canonical name, the primary model first.
-        names: Models by every name that they answer to.
         admission: The bound on what waits, over all models.
-        gpu_name: The first GPU; None where there is none.
+        gpu_name: The same.
         threads: Where blocking work is done.
     """
 
     def __init__(
-        self,
-        settings: Settings,
-        metrics: Metrics,
-        devices: Devices,
-        threads: Threads,
-        sharing: Sharing | None = None,
+        self, settings: Settings, surroundings: Surroundings, gpu_name: str | None, threads: Threads
     ) -> None:
-        self.models: Mapping[str, ServedModel] = {}
-        self.names: Mapping[str, ServedModel] = {}
         self.admission = Admission(settings.engine.queue_tokens)
-        self.gpu_name = devices.gpu_name
+        self.gpu_name = gpu_name
         self.threads = threads
         self._settings = settings
-        self._metrics = metrics
-        self._devices = devices
-        self._sharing = sharing
-        self._open: dict[str, AsyncExitStack] = {}
+        self._surroundings = surroundings
+        self._budget = Budget(settings.models.memory_bytes)
+        self._roster = Roster({}, {})
+        self._leaving: set[Loader] = set()
+
+    @property
+    def models(self) -> Mapping[str, ServedModel]:
+        """Models by canonical name, the primary one first."""
+        return self._roster.models
+
+    @property
+    def names(self) -> Mapping[str, ServedModel]:
+        """Models by every name that they answer to."""
+        return self._roster.names
 
     @property
     def primary(self) -> ServedModel:
@@ -67,7 +70,7 @@ class Engine:
         return next(iter(self.models.values()))
 
     def find(self, name: str) -> ServedModel:
-        """Return a model by its name or an alias; by the empty name, the primary one.
+        """Return a model by its name or an alias; by the empty name, the primary one. It may not be loaded.
 
         Raises:
             ModelNotFoundError: No model has this name.
@@ -82,68 +85,129 @@ class Engine:
                 param="model",
             ) from None
 
-    async def load(self, name: str) -> None:
-        """Load a model, or load it anew.
+    async def apply(self, settings: Settings) -> None:
+        """Serve the models that `[models]` names; the rest of a configuration is not looked at.
 
-        Requests go to the new one once it is warm; the old one does what it still has to do, and is unloaded.
-
-        Raises:
-            ConfigurationError: It cannot be used. Whatever was served before still is.
-        """
-        source = await asyncio.to_thread(open_source, name, self._settings)
-        devices = self._devices.resolve(self._settings.engine.devices)
-        async with AsyncExitStack() as stack:
-            model = await stack.enter_async_context(
-                open_model(source, devices, self._settings.engine, self._metrics, self._sharing)
-            )
-            models = {**self.models, name: model}
-            self.names = _by_every_name(models)
-            self.models = models
-            previous = self._open.get(name)
-            self._open[name] = stack.pop_all()
-        if previous:
-            await previous.aclose()
-
-    async def unload(self, name: str) -> None:
-        """Serve a model no more: new requests do not find it, and those that it has are answered first.
+        Those that are new, or not what they were, are loaded before anything changes; then all changes at
+        once. What they replace does what it still has to do, and is unloaded.
 
         Raises:
-            ModelNotFoundError: It is not served.
-            ConfigurationError: It is the primary model.
+            ConfigurationError: One of them cannot be used. What was served before still is.
         """
-        model = self.find(name)
-        if model.card.primary:
-            raise ConfigurationError(f"models.primary: {name} cannot be unloaded")
-        name = model.name
-        self.models = {other: model for other, model in self.models.items() if other != name}
-        self.names = _by_every_name(self.models)
-        await self._open.pop(name).aclose()
-        self._metrics.forget(name)
+        models, before = settings.models, self._roster
+        sources = [await asyncio.to_thread(self._open_source, name, models) for name in models.served]
+        roster = roster_of(sources, before.models, self._make)
+        check(roster, models)
+        try:
+            await self._warm(roster, models)
+            self._budget.limit = models.memory_bytes
+            self._roster = roster
+            self._leaving |= before.loaders - roster.loaders
+        finally:
+            if self.models:
+                self._show({*before.models, *roster.models})
+        await self._close_leaving()
+        await self._budget.shrink()
 
     async def close(self) -> None:
         """Unload every model, the last one first."""
-        while self._open:
-            _, stack = self._open.popitem()
-            await stack.aclose()
+        await self._close_leaving()
+        for model in reversed([*self.models.values()]):
+            await model.loader.close()
 
     async def probe(self) -> None:
         """Have every idle replica embed a short text: proof that does not queue.
 
         A guest leaves it to the owner, who alone can end one that hangs.
         """
-        await asyncio.gather(*(model.pool.probe() for model in self.models.values() if model.pool.spec.owner))
+        pools = [model.pool for model in self.models.values() if model.pool]
+        await asyncio.gather(*(pool.probe() for pool in pools if pool.spec.owner))
 
     def gpu_memory(self, device: str) -> int:
         """Bytes of a GPU's memory that all replicas on it hold."""
-        replicas = (replica for model in self.models.values() for replica in model.pool.replicas)
+        pools = [model.pool for model in self.models.values() if model.pool]
+        replicas = (replica for pool in pools for replica in pool.replicas)
         return sum(replica.gpu_memory or 0 for replica in replicas if replica.device == device)
+
+    def _open_source(self, name: str, models: ModelSettings) -> ModelSource:
+        """Blocking."""
+        settings = self._settings.model_copy(update={"models": models})
+        return open_source(name, settings, self._surroundings.devices)
+
+    def _make(self, source: ModelSource) -> ServedModel:
+        """Make a model that is not loaded yet."""
+        name, devices = source.card.name, self._surroundings.devices
+        size = source.card.files.weights_bytes * len(devices)
+        weights = Weights(name, size, partial(open_weights, source, self._surroundings))
+        loader = Loader(weights, self._budget, self._surroundings.metrics.loading, partial(self._note, name))
+        return ServedModel(source, loader, devices)
+
+    async def _warm(self, roster: Roster, models: ModelSettings) -> None:
+        """Load all that is to be loaded; where that fails, unload what is new, and raise."""
+        fresh = roster.loaders - self._roster.loaders
+        pinned = {loader: loader.pinned for loader in roster.loaders}
+        try:
+            for name, model in roster.models.items():
+                model.loader.pinned = name not in models.lazy
+                if model.loader.pinned:
+                    await model.loader.load()
+                elif model.loader in fresh:
+                    await self._succeed(name, model)
+        except BaseException:
+            for loader, before in pinned.items():
+                loader.pinned = before
+            self._leaving |= fresh
+            await self._close_leaving()
+            raise
+
+    async def _succeed(self, name: str, model: ServedModel) -> None:
+        """Load a model that need not be, if another one that it is to replace is: somebody may use that."""
+        previous = self.models.get(name)
+        if previous and previous.state in (State.LOADING, State.READY):
+            with previous.loader.wanted(), suppress(OverloadedError):  # no room: at the first request, then
+                await model.loader.load()
+
+    async def _close_leaving(self) -> None:
+        await asyncio.gather(*(self._close(loader) for loader in self._leaving))
+
+    async def _close(self, loader: Loader) -> None:
+        await loader.close()
+        self._leaving.discard(loader)
+
+    def _note(self, name: str) -> None:
+        """A model of this name was loaded or unloaded."""
+        self._show({name} & self.models.keys())
+
+    def _show(self, names: set[str]) -> None:
+        """Have the series of models say how those do that are served now, as far as they are loaded."""
+        metrics = self._surroundings.metrics
+        for name in names:
+            model = self.models.get(name)
+            if model and model.batcher:
+                metrics.model_ready.labels(name).set_function(partial(_is_ready, model))
+                metrics.replicas_ready.labels(name).set_function(partial(_count_replicas, model))
+                metrics.queue_tokens.labels(name).set_function(partial(_count_tokens, model))
+            else:
+                metrics.forget(name)
+
+
+def _is_ready(model: ServedModel) -> int:
+    return int(model.ready)
+
+
+def _count_replicas(model: ServedModel) -> int:
+    return len(model.pool.replicas) if model.pool else 0
+
+
+def _count_tokens(model: ServedModel) -> int:
+    return model.batcher.queued_tokens if model.batcher else 0
 
 
 @asynccontextmanager
 async def open_engine(
     settings: Settings, metrics: Metrics, sharing: Sharing | None = None
 ) -> AsyncIterator[Engine]:
-    """Load and warm up every configured model; leaving computes what waits, then unloads.
+    """Load and warm up every configured model that is not lazy; leaving computes what waits, then unloads.
 
     Args:
         settings: Which models, and how.
@@ -153,15 +217,16 @@ async def open_engine(
     Raises:
         ConfigurationError: A model or a device that is not there.
     """
-    devices = sharing.devices if sharing else await devices_for(settings)
+    found = sharing.devices if sharing else await devices_for(settings)
+    devices = found.resolve(settings.engine.devices)
     with open_threads(settings.engine.tokenizer_threads, "tokenizer") as threads:
-        engine = Engine(settings, metrics, devices, threads, sharing)
+        surroundings = Surroundings(devices, settings.engine, metrics, sharing)
+        engine = Engine(settings, surroundings, found.gpu_name, threads)
         metrics.admitted_tokens.set_function(lambda: engine.admission.held)
-        for device in devices.names:
+        for device in found.names:
             metrics.gpu_memory.labels(device).set_function(partial(engine.gpu_memory, device))
         try:
-            for name in settings.models.served:
-                await engine.load(name)
+            await engine.apply(settings)
             async with _probing(engine):
                 yield engine
         finally:
@@ -195,14 +260,3 @@ async def devices_for(settings: Settings) -> Devices:
         ConfigurationError: Torch cannot say.
     """
     return Devices() if settings.engine.encoder in fake.ENCODERS else await find_devices()
-
-
-def _by_every_name(models: Mapping[str, ServedModel]) -> dict[str, ServedModel]:
-    names: dict[str, ServedModel] = dict(models)
-    for model in models.values():
-        for alias in model.card.aliases:
-            if names.setdefault(alias, model) is not model:
-                raise ConfigurationError(
-                    f"models: {alias!r} is a name of both {names[alias].name} and {model.name}"
-                )
-    return names

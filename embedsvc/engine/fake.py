@@ -13,6 +13,10 @@ from embedsvc.types import TokenSequence, Vectors
 
 DIMENSIONS = 384
 MAX_TOKENS = 256
+TOKENS = 258
+
+WEIGHTS_BYTES = 4 * DIMENSIONS * (TOKENS + MAX_TOKENS)
+"""What the fake encoder makes up in place of weights."""
 
 
 def tokenizer() -> Tokenizer:
@@ -34,7 +38,7 @@ class FakeEncoder:
     def __init__(self, device: str) -> None:
         self.device = device
         random = np.random.default_rng(0)
-        self._tokens = random.standard_normal((258, DIMENSIONS), dtype=np.float32)
+        self._tokens = random.standard_normal((TOKENS, DIMENSIONS), dtype=np.float32)
         self._positions = random.standard_normal((MAX_TOKENS, DIMENSIONS), dtype=np.float32)
 
     def encode(self, batch: Sequence[TokenSequence]) -> Vectors:

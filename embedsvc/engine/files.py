@@ -13,10 +13,15 @@ from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
 from embedsvc.config import ModelSettings
 from embedsvc.engine.catalog import CATALOG, CatalogEntry
+from embedsvc.engine.dimensions import find_dimensions
+from embedsvc.engine.fingerprint import weigh
 from embedsvc.errors import ConfigurationError
 
 LONGEST = 512
 """Tokens of one text, at most, whatever a model's files allow."""
+
+FOLDER = "folder"
+"""The revision of files that the operator brought, which nobody has given one."""
 
 PATTERNS = ["*.json", "*.txt", "*.model", "model.safetensors", "model-*.safetensors"]
 """What is downloaded of a repository: no second copy of the weights, and nothing that is code."""
@@ -28,10 +33,13 @@ class ModelFiles:
 
     Attributes:
         folder: Where the files are.
-        revision: The hub's commit, or "folder" where the operator brought the files.
+        revision: The hub's commit, or "folder" where the operator brought the files: `source.open_source`
+            adds their fingerprint.
         max_tokens: Tokens of one text, at most, special tokens counted.
         normalized: Whether its vectors are normalized by default.
         prompts: What goes before texts, by input type.
+        dimensions: The length of its vectors; None where the files do not say.
+        weights_bytes: Bytes of its weights, as they lie on the disk.
     """
 
     folder: Path
@@ -39,6 +47,8 @@ class ModelFiles:
     max_tokens: int
     normalized: bool
     prompts: Mapping[str, str]
+    dimensions: int | None
+    weights_bytes: int
 
 
 def find(name: str, settings: ModelSettings) -> ModelFiles:
@@ -51,7 +61,7 @@ def find(name: str, settings: ModelSettings) -> ModelFiles:
     overrides = settings.settings.get(name)
     local = overrides.path if overrides and overrides.path else settings.folder / name
     if (local / "config.json").exists():
-        return _read(local, "folder", entry)
+        return _read(local, FOLDER, entry)
     if overrides and overrides.path:
         raise ConfigurationError(f'models.settings."{name}".path: no config.json in {local}')
     if entry is None:
@@ -100,6 +110,8 @@ def _read(folder: Path, revision: str, entry: CatalogEntry | None) -> ModelFiles
         max_tokens=min(_own_length(folder), LONGEST),
         normalized=any(str(module["type"]).endswith("Normalize") for module in modules),
         prompts=_by_input_type(prompts) if any(prompts.values()) else dict(entry.prompts if entry else {}),
+        dimensions=find_dimensions(folder),
+        weights_bytes=weigh(folder),
     )
 
 

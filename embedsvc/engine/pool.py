@@ -47,6 +47,7 @@ class PoolSpec:
         timing: How long anything may take.
         doors: Where each replica lets other processes in; None where they do not share it.
         owner: Whether this process starts and replaces the replicas, or is a guest.
+        revision: Of the weights.
     """
 
     name: str
@@ -56,6 +57,7 @@ class PoolSpec:
     timing: Timing
     doors: Sequence[Path] | None = None
     owner: bool = True
+    revision: str = ""
 
     def ways(self, stack: ExitStack) -> list[Opener]:
         """Say how each replica is come by, for as long as the stack is open.
@@ -64,7 +66,7 @@ class PoolSpec:
             ConfigurationError: There can be no door.
         """
         doors: Sequence[Path | None] = self.doors or [None] * len(self.devices)
-        orders = [Order(self.build, device, self.warm_up) for device in self.devices]
+        orders = [Order(self.build, device, self.warm_up, self.revision) for device in self.devices]
         return [
             stack.enter_context(way_to(order, self.timing, door, owner=self.owner))
             for order, door in zip(orders, doors, strict=True)
@@ -110,6 +112,7 @@ class Pool:
     async def live(self, way: Opener, ready: Ready) -> None:
         """Run one replica until it is lost: see `keeping.Life`."""
         async with way() as replica:
+            self._check(replica)
             self._join(replica)
             ready()
             try:
@@ -127,6 +130,14 @@ class Pool:
             self.hopeless = True
             if self._listener:
                 self._listener.given_up()
+
+    def _check(self, replica: Replica) -> None:
+        """A guest that has read other files than the owner would take vectors for those of another model."""
+        if replica.revision != self.spec.revision:
+            raise ReplicaUnusableError(
+                f"its replicas have revision {replica.revision}, and its files {self.spec.revision}, which "
+                "have changed since the service was started: restart it, or put those of before back"
+            )
 
     def _join(self, replica: Replica) -> None:
         self.dimensions, self.padded = replica.dimensions, replica.padded

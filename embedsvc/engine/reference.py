@@ -34,6 +34,7 @@ class ReferenceEncoder:
             model_kwargs={"dtype": getattr(torch, precision), "use_safetensors": True},
         )
         if device == "cpu":
+            _copy_weights(model)
             prepack(model)
         self.device = device
         self.dimensions = int(model.get_embedding_dimension() or 0)
@@ -63,3 +64,9 @@ class ReferenceEncoder:
         if not self.device.startswith("cuda"):
             return None
         return int(torch.cuda.memory_allocated(self.device))
+
+
+def _copy_weights(model: SentenceTransformer) -> None:
+    """Have the weights in memory: they are only mapped, and would change with a file that is written over."""
+    for tensor in (*model.parameters(), *model.buffers()):
+        tensor.data = tensor.data.clone()

@@ -109,6 +109,7 @@ class Replica:
         device: Where it runs.
         dimensions: The length of its vectors.
         padded: See `Encoder.padded`.
+        revision: Of its weights.
         depth: Batches that it works on at once.
         lanes: How many of them it computes side by side.
         worth_all: Tokens from which on a batch without company is to have all lanes.
@@ -128,6 +129,7 @@ class Replica:
         self.device = order.device
         self.dimensions: int = what["dimensions"]
         self.padded: bool = what["padded"]
+        self.revision: str = what["revision"]
         self.depth: int = what["depth"]
         self.lanes: int = what["lanes"]
         self.worth_all: int = what["worth_all"]

@@ -1,7 +1,7 @@
 """One model that is served: what is known of it, its vocabulary and the way to its replicas."""
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 
 import structlog
@@ -9,6 +9,7 @@ import structlog
 from embedsvc.config import EngineSettings
 from embedsvc.engine.batcher import Batcher, open_batcher
 from embedsvc.engine.choice import batch_limits
+from embedsvc.engine.loader import Loader, State
 from embedsvc.engine.pool import Pool, PoolSpec, open_pool
 from embedsvc.engine.replica import Timing
 from embedsvc.engine.sharing import Sharing
@@ -22,87 +23,162 @@ log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
-class ServedModel:
-    """One model, loaded.
+class Surroundings:
+    """What the models of an engine have in common.
 
     Attributes:
-        card: What is known of it.
-        tokenizer: Its vocabulary.
-        batcher: The way to its replicas.
+        devices: One replica of each for every entry.
+        settings: How texts are batched, and how long anything may take.
+        metrics: Where it is counted.
+        sharing: How replicas are shared with other processes; None: they are not.
     """
 
-    card: ModelCard
-    tokenizer: ModelTokenizer
-    batcher: Batcher
+    devices: Sequence[str]
+    settings: EngineSettings
+    metrics: Metrics
+    sharing: Sharing | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ServedModel:
+    """One model, loaded or to be loaded when it is needed.
+
+    Attributes:
+        source: What it is made of.
+        loader: Its weights; those of another source may be the same.
+        devices: Where its replicas run, those that are being replaced included.
+    """
+
+    source: ModelSource
+    loader: Loader
+    devices: Sequence[str]
+
+    @property
+    def card(self) -> ModelCard:
+        """What is known of it."""
+        return self.source.card
 
     @property
     def name(self) -> str:
         """Its canonical name."""
-        return self.card.name
+        return self.source.card.name
 
     @property
-    def pool(self) -> Pool:
-        """Its replicas."""
-        return self.batcher.pool
+    def tokenizer(self) -> ModelTokenizer:
+        """Its vocabulary."""
+        return self.source.tokenizer
+
+    @property
+    def batcher(self) -> Batcher | None:
+        """The way to its replicas; None while it is not loaded."""
+        return self.loader.batcher
+
+    @property
+    def pool(self) -> Pool | None:
+        """Its replicas; None while it is not loaded."""
+        return self.loader.batcher.pool if self.loader.batcher else None
 
     @property
     def dimensions(self) -> int:
         """The length of its vectors."""
-        return self.pool.dimensions
+        return self.pool.dimensions if self.pool else self.card.files.dimensions or 0
 
     @property
-    def devices(self) -> Sequence[str]:
-        """Where its replicas run, those that are being replaced included."""
-        return self.pool.spec.devices
+    def state(self) -> State:
+        """Where it is in its life."""
+        return self.loader.state
 
     @property
     def ready(self) -> bool:
         """Whether any replica can answer."""
-        return not self.batcher.closed and bool(self.pool.replicas)
+        return self.loader.state is State.READY
 
-    @asynccontextmanager
-    async def entered(self, _caller: Caller) -> AsyncIterator[Batcher]:
-        """The way to its replicas, which stay for as long as the context is open.
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """While the context is open it can be entered, even if another model takes its name meanwhile.
+
+        It need not be loaded for that: who finds all in a cache has no use for its weights.
 
         Raises:
-            OverloadedError: It is closed.
+            OverloadedError: It is unloaded for good.
         """
-        with self.batcher.entered():
-            yield self.batcher
+        with self.loader.held():
+            yield
+
+    @asynccontextmanager
+    async def entered(self, caller: Caller) -> AsyncIterator[Batcher]:
+        """The way to its replicas, which stay for as long as the context is open.
+
+        A model that is not loaded is loaded first. That goes on when the caller leaves, and serves the next.
+
+        Raises:
+            DeadlineExceededError: The caller's deadline passed first.
+            ProviderDownError: It cannot be loaded now.
+            OverloadedError: It does not fit beside those that are in use, or is unloaded for good.
+        """
+        with self.loader.wanted():
+            batcher = self.loader.batcher or await self.loader.need(caller.deadline)
+            with batcher.entered():
+                yield batcher
 
 
 @asynccontextmanager
-async def open_model(
-    source: ModelSource,
-    devices: Sequence[str],
-    settings: EngineSettings,
-    metrics: Metrics,
-    sharing: Sharing | None = None,
-) -> AsyncIterator[ServedModel]:
+async def open_weights(source: ModelSource, surroundings: Surroundings) -> AsyncIterator[Batcher]:
     """Load a model and warm it up; leaving computes what waits, then unloads it.
 
     Raises:
         ConfigurationError: It cannot be used on a device, or as configured.
     """
-    card, engine_metrics = source.card, metrics.engine(source.card.name)
-    timing = Timing(settings.start_seconds, settings.hang_seconds)
-    spec = PoolSpec(card.name, source.build, devices, source.tokenizer.extremes, timing)
-    if sharing:
-        spec = replace(spec, doors=sharing.doors(card.name, len(devices)), owner=sharing.owner)
-    async with open_pool(spec, engine_metrics) as pool:
-        if (card.dimensions or 1) > pool.dimensions:
-            raise ConfigurationError(
-                f'models.settings."{card.name}".dimensions: {card.name} has {pool.dimensions} only'
-            )
+    card, settings, devices = source.card, surroundings.settings, surroundings.devices
+    metrics = surroundings.metrics.engine(card.name)
+    async with open_pool(_pool_of(source, surroundings), metrics) as pool:
+        _check_loaded(card, pool.dimensions)
         # One queue, so that any replica must be able to take any batch: the least of their limits.
         limits = min(
             (batch_limits(settings, device, padded=pool.padded) for device in devices),
             key=lambda limits: limits.tokens,
         )
-        async with open_batcher(pool, limits, engine_metrics) as batcher:
-            model = ServedModel(card, source.tokenizer, batcher)
-            metrics.model_ready.labels(card.name).set_function(lambda: model.ready)
-            metrics.replicas_ready.labels(card.name).set_function(lambda: len(pool.replicas))
+        async with open_batcher(pool, limits, metrics) as batcher:
             log.info("model loaded", model=card.name, revision=card.files.revision, devices=devices)
-            yield model
+            yield batcher
     log.info("model unloaded", model=card.name)
+
+
+def _pool_of(source: ModelSource, surroundings: Surroundings) -> PoolSpec:
+    card, settings, sharing = source.card, surroundings.settings, surroundings.sharing
+    timing = Timing(settings.start_seconds, settings.hang_seconds)
+    spec = PoolSpec(
+        card.name,
+        source.build,
+        surroundings.devices,
+        source.tokenizer.extremes,
+        timing,
+        revision=card.files.revision,
+    )
+    if sharing is None:
+        return spec
+    doors = sharing.doors(card.name, len(surroundings.devices))
+    return replace(spec, doors=doors, owner=sharing.owner)
+
+
+def _check_loaded(card: ModelCard, dimensions: int) -> None:
+    """See that the files have told the truth. Raises ConfigurationError."""
+    told = card.files.dimensions
+    if told is not None and told != dimensions:
+        raise ConfigurationError(
+            f"the model {card.name} cannot be used: its files in {card.files.folder} say {told} dimensions, "
+            f"and its vectors have {dimensions}"
+        )
+    check_card(card, dimensions)
+
+
+def check_card(card: ModelCard, dimensions: int) -> None:
+    """See that what is configured goes with the length of the vectors.
+
+    Raises:
+        ConfigurationError: It does not.
+    """
+    if (card.dimensions or 1) > dimensions:
+        raise ConfigurationError(
+            f'models.settings."{card.name}".dimensions: {card.name} has {dimensions} only'
+        )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -79,9 +80,14 @@ def find_architecture(folder: Path) -> Architecture | None:
 
 
 def load_weights(folder: Path, family: str) -> dict[str, Tensor]:
-    """Read the weights as float32, without the prefix that some files have."""
+    """Read the weights as float32, without the prefix that some files have.
+
+    They are copied: what is loaded is only mapped, and would change with a file that is written over.
+    """
     found = load_file(folder / "model.safetensors")
-    return {name.removeprefix(f"{family}."): tensor.float() for name, tensor in found.items()}
+    return {
+        name.removeprefix(f"{family}."): tensor.to(torch.float32, copy=True) for name, tensor in found.items()
+    }
 
 
 def _find_pooling(folder: Path) -> str | None:

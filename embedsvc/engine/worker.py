@@ -33,11 +33,13 @@ class Order:
         build: Makes the encoder.
         device: Where it runs.
         warm_up: A batch that it must be able to compute.
+        revision: Of the weights, for those who only join it.
     """
 
     build: EncoderFactory
     device: str
     warm_up: Sequence[TokenSequence]
+    revision: str = ""
 
 
 def main() -> None:
@@ -55,7 +57,7 @@ def main() -> None:
             write_answer(channel, Answer(Kind.UNUSABLE, repr(error).encode()))
             return
         shared = bool(sys.argv[2:])
-        ready = Answer(Kind.READY, _describe(encoder, shared=shared), seconds, encoder.gpu_memory())
+        ready = Answer(Kind.READY, _describe(encoder, order, shared=shared), seconds, encoder.gpu_memory())
         write_answer(channel, ready)
         serve(encoder, _shared(connection, ready) if shared else _of_one(connection))
 
@@ -78,11 +80,12 @@ def _warm_up(encoder: Encoder, batch: Sequence[TokenSequence]) -> float:
     return time.perf_counter() - began
 
 
-def _describe(encoder: Encoder, *, shared: bool) -> bytes:
+def _describe(encoder: Encoder, order: Order, *, shared: bool) -> bytes:
     lanes, worth_all = (encoder.lanes, encoder.worth_all) if isinstance(encoder, LanedEncoder) else (1, 1)
     depth = encoder.depth if isinstance(encoder, PipelinedEncoder) else lanes
-    what = {"dimensions": encoder.dimensions, "padded": encoder.padded, "shared": shared}
-    return json.dumps({**what, "depth": depth, "lanes": lanes, "worth_all": worth_all}).encode()
+    what = {"dimensions": encoder.dimensions, "padded": encoder.padded, "revision": order.revision}
+    how = {"shared": shared, "depth": depth, "lanes": lanes, "worth_all": worth_all}
+    return json.dumps(what | how).encode()
 
 
 if __name__ == "__main__":

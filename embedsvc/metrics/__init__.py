@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, star
 from embedsvc.config import MetricsSettings
 from embedsvc.errors import ConfigurationError
 from embedsvc.metrics.cache import cache_metrics
+from embedsvc.metrics.loading import loading_metrics
 from embedsvc.metrics.routing import provider_metrics, route_metrics
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -87,6 +88,7 @@ class Metrics:
         self.cache = cache_metrics(registry)
         self.providers = provider_metrics(registry)
         self.routes = route_metrics(registry)
+        self.loading = loading_metrics(registry)
         self._batch_texts = Histogram(
             "embeddings_batch_size",
             "Texts of a batch.",

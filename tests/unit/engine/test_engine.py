@@ -6,36 +6,18 @@ import signal
 import threading
 
 import pytest
-from obedient_encoder import DIE, ObedientEncoder
+from obedient_encoder import DIE
+from obedient_engine import ANYONE, BGE, GTE, MINI, settings
 
 from embedsvc.config import EngineSettings, ModelOverrides, ModelSettings, Settings
 from embedsvc.engine import engine as module
 from embedsvc.engine.devices import Devices
 from embedsvc.engine.engine import open_engine
 from embedsvc.engine.replica import ReplicaLostError
-from embedsvc.engine.source import ModelSource, open_source
+from embedsvc.engine.source import open_source
 from embedsvc.errors import ConfigurationError, ModelNotFoundError, OverloadedError
 from embedsvc.metrics import Metrics
 from embedsvc.types import Caller
-
-ANYONE = Caller("anyone")
-MINI, BGE, GTE = "all-MiniLM-L6-v2", "bge-large-en-v1.5", "gte-large"
-
-
-def settings(*, devices=("cpu",), **models):
-    chosen = {"primary": MINI, "fallback": BGE, "also": (GTE,), **models}
-    return Settings(engine=EngineSettings(encoder="fake", devices=devices), models=ModelSettings(**chosen))
-
-
-@pytest.fixture
-def obedient(monkeypatch):
-    """Engines that are opened have encoders that do as they are told."""
-
-    def source(name, chosen):
-        found = open_source(name, chosen)
-        return ModelSource(found.card, found.tokenizer, ObedientEncoder)
-
-    monkeypatch.setattr(module, "open_source", source)
 
 
 async def test_models_are_served_in_the_order_of_the_configuration():
@@ -87,9 +69,9 @@ async def test_a_name_of_two_models_is_a_mistake_that_is_told_as_itself(alias):
 
 
 async def test_a_model_that_is_not_there_is_told_as_itself_though_another_is_loaded(monkeypatch):
-    def only_the_first(name, chosen):
+    def only_the_first(name, chosen, devices):
         if name == MINI:
-            return open_source(name, chosen)
+            return open_source(name, chosen, devices)
         raise ConfigurationError(f"models: {name} is nowhere")
 
     monkeypatch.setattr(module, "open_source", only_the_first)
@@ -144,79 +126,14 @@ def shown(metrics, name):
     return metrics.registry.get_sample_value(name, {"model": MINI})
 
 
-async def answered(batcher, texts):
-    with batcher.entered():
-        return await batcher.submit(texts, ANYONE)
-
-
-async def asked_all_the_time(engine, name, over):
-    """The processes that answered one caller who never pauses."""
-    processes = []
-    while not over.is_set():
-        model = engine.find(name)
-        with model.batcher.entered():
-            await asyncio.sleep(0)  # as tokenizing takes a while
-            computed = await model.batcher.submit([[5, 6]], ANYONE)
-        assert computed.vectors[0, :2].tolist() == [5, 11]
-        processes.append(computed.vectors[0, 2])
-    return processes
-
-
-async def test_a_model_is_replaced_under_load_and_no_request_fails(obedient):
-    async with open_engine(settings(also=()), Metrics()) as engine:
-        over, before = asyncio.Event(), engine.primary
-        callers = [asyncio.create_task(asked_all_the_time(engine, MINI, over)) for _ in range(8)]
-        await engine.load(MINI)
-        await engine.primary.batcher.submit([[1]], ANYONE)
-        over.set()
-        processes = {process for caller in callers for process in await caller}
-        assert engine.primary is not before
-        assert len(processes) == 2
-        assert list(engine.models) == [MINI, BGE]
-        assert (before.ready, engine.primary.ready) == (False, True)
-
-
-async def test_a_model_that_cannot_be_replaced_goes_on(obedient, monkeypatch):
-    async with open_engine(settings(also=()), Metrics()) as engine:
-        before = engine.primary
-
-        def gone(name, chosen):
-            raise ConfigurationError(f"models: {name} is nowhere")
-
-        monkeypatch.setattr(module, "open_source", gone)
-        with pytest.raises(ConfigurationError, match="is nowhere"):
-            await engine.load(MINI)
-        assert engine.primary is before
-        assert (await before.batcher.submit([[5]], ANYONE)).vectors[0, 0] == 5
-
-
-async def test_a_model_is_loaded_and_unloaded_while_others_serve(obedient):
-    metrics = Metrics()
-    async with open_engine(settings(fallback="", also=()), metrics) as engine:
-        over = asyncio.Event()
-        caller = asyncio.create_task(asked_all_the_time(engine, MINI, over))
-        await engine.load(GTE)
-        gte = engine.find("thenlper/gte-large")
-        asked = asyncio.create_task(answered(gte.batcher, [[9]]))
-        await asyncio.sleep(0)
-        await engine.unload(GTE)
-        assert (await asked).vectors[0, 0] == 9
-        with pytest.raises(ModelNotFoundError):
-            engine.find(GTE)
-        with pytest.raises(OverloadedError):
-            await answered(gte.batcher, [[9]])
-        over.set()
-        assert len(set(await caller)) == 1
-    assert metrics.registry.get_sample_value("embeddings_model_ready", {"model": GTE}) is None
-
-
-async def test_the_primary_model_and_one_that_is_not_there_cannot_be_unloaded(obedient):
-    async with open_engine(settings(fallback="", also=()), Metrics()) as engine:
-        with pytest.raises(ConfigurationError, match="cannot be unloaded"):
-            await engine.unload("text-embedding-3-small")
-        with pytest.raises(ModelNotFoundError):
-            await engine.unload("gpt-4")
-        assert engine.primary.ready
+async def test_a_closed_engine_is_not_ready_and_lets_nobody_in():
+    async with open_engine(settings(), Metrics()) as engine:
+        await engine.primary.batcher.submit([[0, 1]], Caller("a"))
+    assert not engine.primary.ready
+    with pytest.raises(OverloadedError):
+        await engine.primary.entered(ANYONE).__aenter__()
+    with pytest.raises(OverloadedError):
+        engine.primary.held().__enter__()
 
 
 async def test_gpu_memory_is_that_of_all_replicas_on_the_gpu(obedient, monkeypatch):
@@ -252,9 +169,3 @@ async def test_tokenizing_has_threads_of_its_own_that_end_with_the_engine():
         assert thread.name.startswith("tokenizer")
     thread.join(timeout=5)
     assert not thread.is_alive()
-
-
-async def test_a_closed_engine_is_not_ready():
-    async with open_engine(settings(), Metrics()) as engine:
-        await engine.primary.batcher.submit([[0, 1]], Caller("a"))
-    assert not engine.primary.ready
