@@ -3,20 +3,27 @@
 import asyncio
 import gc
 import sys
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from functools import partial
 
 import structlog
 
+from embedsvc.background import running
+from embedsvc.cache.cache import Cache, open_cache
 from embedsvc.config import Settings
+from embedsvc.embedder import Parts, open_embedder
 from embedsvc.engine.engine import open_engine
 from embedsvc.engine.sharing import Sharing
 from embedsvc.health import report_health
 from embedsvc.metrics import Metrics, serve_metrics
 from embedsvc.probes import answer_probes
-from embedsvc.server import build_server
-from embedsvc.signals import stop_on_signals
-from embedsvc.trust import open_trust
+from embedsvc.providers.opening import open_providers
+from embedsvc.reload import Hook, Reloader
+from embedsvc.routing.models import open_models
+from embedsvc.server import Core, build_server
+from embedsvc.signals import hang_ups, stop_on_signals
+from embedsvc.trust import CACHE_PASSWORD, Trust, open_trust
 
 log = structlog.get_logger()
 
@@ -24,25 +31,31 @@ SWITCH_SECONDS = 0.0005
 """How long a thread may keep Python to itself. A tokenizer's could keep the event loop waiting for 5 ms."""
 
 
-async def serve(settings: Settings) -> None:
+async def serve(settings: Settings, read: Callable[[], Settings]) -> None:
     """Run the server until SIGTERM or SIGINT, then drain it. A second signal leaves at once.
+
+    Args:
+        settings: How.
+        read: Reads them anew, on SIGHUP.
 
     Raises:
         ConfigurationError: It cannot start as configured.
     """
-    stopping = stop_on_signals()
+    stopping, hung_up = stop_on_signals(), hang_ups()
     metrics = Metrics()
     with serve_metrics(metrics.registry, settings.metrics):
-        async with answering(settings, metrics):
-            await stopping.wait()
+        async with answering(settings, metrics) as hooks:
+            reloader = Reloader(settings, read, hooks, metrics.loading.reloads)
+            async with running(partial(reloader.reload_when, hung_up)):
+                await stopping.wait()
     log.info("stopped")
 
 
 @asynccontextmanager
 async def answering(
     settings: Settings, metrics: Metrics, sharing: Sharing | None = None
-) -> AsyncIterator[None]:
-    """Answer calls while the context is open; leaving drains.
+) -> AsyncIterator[Sequence[Hook]]:
+    """Answer calls while the context is open, which has who can take a new configuration; leaving drains.
 
     Args:
         settings: How.
@@ -58,17 +71,30 @@ async def answering(
         health = await stack.enter_async_context(report_health())
         await stack.enter_async_context(answer_probes(settings.server, health))
         trust = await stack.enter_async_context(open_trust(settings, metrics))
+        cache = await stack.enter_async_context(_open_cache(settings, trust, metrics))
         engine = await stack.enter_async_context(open_engine(settings, metrics, sharing))
-        server = build_server(settings, engine, metrics, health, trust)
+        remote = await stack.enter_async_context(open_providers(settings, trust.secrets, metrics.providers))
+        models = await stack.enter_async_context(open_models(engine, remote, settings, trust.store))
+        parts = Parts(models, engine.threads, settings.limits, cache, metrics)
+        embedder = await stack.enter_async_context(open_embedder(parts))
+        server = build_server(settings, Core(engine, models, embedder, health), trust, metrics)
         # What start-up made stays: no collection has to look at it again.
         gc.collect()
         gc.freeze()
         await server.start()
         await health.follow(engine)
         log.info("serving", host=settings.server.host, port=settings.server.port)
-        yield
+        yield [Hook(frozenset({"models"}), engine.apply), Hook(frozenset({"routes"}), models.apply)]
         log.info("draining", seconds=settings.server.drain_seconds)
         health.draining = True
         await health.update()
         await asyncio.sleep(settings.server.drain_notice_seconds)
         await server.stop(settings.server.drain_seconds)
+
+
+def _open_cache(
+    settings: Settings, trust: Trust, metrics: Metrics
+) -> AbstractAsyncContextManager[Cache | None]:
+    secret = trust.secrets.get(CACHE_PASSWORD)
+    password = (lambda: str(secret.meaning)) if secret else None
+    return open_cache(settings.cache, password, metrics.cache)

@@ -47,6 +47,11 @@ class Breaker:
             return "closed"
         return "half_open" if self._probing or time.monotonic() >= self._closed_at else "open"
 
+    @property
+    def pause_left(self) -> float:
+        """Seconds until one call may try; 0 where calls go through, or one may try now."""
+        return max(0.0, self._closed_at - time.monotonic()) if self.state == "open" else 0.0
+
     def allows(self) -> bool:
         """Whether to call now; who is told so must tell how it went."""
         if self._failures < self._most:

@@ -5,6 +5,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import uvloop
@@ -65,9 +66,9 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _serve(settings: Settings, _options: argparse.Namespace) -> None:
+def _serve(settings: Settings, options: argparse.Namespace) -> None:
     if settings.server.processes == 1:
-        uvloop.run(app.serve(settings))
+        uvloop.run(app.serve(settings, partial(load, options.config)))
     else:
         logs.configure(settings.log, process=0)
         uvloop.run(supervisor.serve(settings))

@@ -12,7 +12,7 @@ from typing import TypeVar
 from google.protobuf.duration_pb2 import Duration
 
 from embedsvc.errors import EmbedsvcError, InvalidRequestError
-from embedsvc.quantize import quantize
+from embedsvc.quantize import quantizer
 from embedsvc.status import to_status
 from embedsvc.types import (
     Embeddings,
@@ -61,6 +61,7 @@ def _length_delimited(field: int) -> bytes:
 
 INDEX = _number(pb.Embedding.INDEX_FIELD_NUMBER)
 TOKENS = _number(pb.Embedding.TOKENS_FIELD_NUMBER)
+TRUNCATED = _number(pb.Embedding.TRUNCATED_FIELD_NUMBER) + b"\x01"
 CACHED = _number(pb.Embedding.CACHED_FIELD_NUMBER) + b"\x01"
 FLAGGED = _number(pb.Embedding.FLAGGED_FIELD_NUMBER) + b"\x01"
 EMBEDDINGS = _length_delimited(pb.EmbedResponse.EMBEDDINGS_FIELD_NUMBER)
@@ -82,24 +83,16 @@ def decode_request(message: pb.EmbedRequest) -> EmbedRequest:
         truncation=_known(TRUNCATIONS, message.truncation, "truncation"),
         dimensions=message.dimensions or None,
         normalize=message.normalize if message.HasField("normalize") else None,
+        output_type=_known(OUTPUT_TYPES, message.output_type, "output_type"),
         allow_partial=message.allow_partial,
     )
-
-
-def decode_output_type(message: pb.EmbedRequest) -> OutputType:
-    """Read the number format that a request asks for.
-
-    Raises:
-        InvalidRequestError: An enum value that does not exist.
-    """
-    return _known(OUTPUT_TYPES, message.output_type, "output_type")
 
 
 def encode_response(embeddings: Embeddings, output_type: OutputType) -> bytes:
     """Serialize an EmbedResponse.
 
     Raises:
-        InvalidRequestError: Binary, and the dimensions are not a multiple of 8.
+        InvalidRequestError: The vectors cannot be given in this type.
     """
     rest = pb.EmbedResponse(
         model=embeddings.model,
@@ -147,26 +140,19 @@ def _known(values: Mapping[int, Known], number: int, field: str) -> Known:
 
 
 def _encode_items(embeddings: Embeddings, output_type: OutputType) -> Iterator[bytes]:
-    quantized = quantize(embeddings.vectors, output_type)
+    rows = quantizer(embeddings, output_type)(embeddings.vectors)
     tag = VALUES if output_type is OutputType.FLOAT32 else PACKED
-    data, width = quantized.rows.tobytes(), quantized.rows[0].nbytes
+    data, width = rows.tobytes(), rows[0].nbytes
     head = tag + _varint(width)
     for index, tokens in enumerate(embeddings.tokens):
         if error := embeddings.errors.get(index):
             yield pb.Embedding(index=index, error=to_status(error)).SerializeToString()
             continue
-        rest = _encode_rest(index, tokens, quantized.scales[index], truncated=embeddings.truncated[index])
+        rest = (INDEX + _varint(index) if index else b"") + (TOKENS + _varint(tokens) if tokens else b"")
+        truncated = TRUNCATED if embeddings.truncated[index] else b""
         cached = CACHED if index in embeddings.cached else b""
         flagged = FLAGGED if index in embeddings.flagged else b""
-        yield b"".join((rest, head, data[index * width : (index + 1) * width], cached, flagged))
-
-
-def _encode_rest(index: int, tokens: int, scale: float, *, truncated: bool) -> bytes:
-    """What an Embedding has beside its numbers. By hand where it is like most: 64 of them are one answer."""
-    if scale or truncated:
-        return pb.Embedding(index=index, tokens=tokens, scale=scale, truncated=truncated).SerializeToString()
-    # Numbers that are 0 are not sent.
-    return (INDEX + _varint(index) if index else b"") + (TOKENS + _varint(tokens) if tokens else b"")
+        yield b"".join((rest, head, data[index * width : (index + 1) * width], truncated, cached, flagged))
 
 
 def _duration(seconds: float) -> Duration:

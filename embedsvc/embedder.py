@@ -1,31 +1,56 @@
-"""Text in, vectors out: check, tokenize, compute, normalize, cut. What every way in calls."""
+"""Text in, vectors out: a model's answer, or that of another which may stand in. What every way in calls."""
 
-import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 
-import numpy as np
+import structlog
 
 from embedsvc import validate
+from embedsvc.answering import Answerer
+from embedsvc.cache.cache import Cache
 from embedsvc.config import LimitSettings
-from embedsvc.engine.encoder import normalized
-from embedsvc.engine.engine import Engine
-from embedsvc.engine.served import ServedModel
-from embedsvc.engine.tokenizer import Tokenized
-from embedsvc.errors import EmbedsvcError
+from embedsvc.engine.offload import Threads
+from embedsvc.errors import InvalidRequestError, PermissionDeniedError, ProviderDownError
 from embedsvc.metrics import Metrics
-from embedsvc.preparer import Preparer
+from embedsvc.order import Order
+from embedsvc.providers.provider import EmbeddingProvider
+from embedsvc.routing.models import Choice, Models
+from embedsvc.shadows import Shadows, open_shadows
 from embedsvc.store.records import InjectionPolicy
-from embedsvc.types import Caller, Embeddings, EmbedRequest, TextOrIds, Timings, Vectors
+from embedsvc.types import Account, Caller, Embeddings, EmbedRequest
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What an embedder is made of.
+
+    Attributes:
+        models: Every model.
+        threads: Where texts are checked and tokenized.
+        limits: What requests may hold.
+        cache: Vectors of before; None: there is none.
+        metrics: Where requests are counted.
+    """
+
+    models: Models
+    threads: Threads
+    limits: LimitSettings
+    cache: Cache | None
+    metrics: Metrics
 
 
 class Embedder:
-    """Answers requests with the engine's models."""
+    """Answers requests. Open it with `open_embedder`."""
 
-    def __init__(self, engine: Engine, limits: LimitSettings, metrics: Metrics) -> None:
-        self._engine = engine
-        self._limits = limits
-        self._metrics = metrics
-        self._preparer = Preparer(engine.threads, limits)
+    def __init__(self, parts: Parts, answerer: Answerer, shadows: Shadows) -> None:
+        self._models = parts.models
+        self._limits = parts.limits
+        self._metrics = parts.metrics
+        self._answerer = answerer
+        self._shadows = shadows
 
     async def embed(self, request: EmbedRequest, caller: Caller) -> Embeddings:
         """Compute the vectors of one request.
@@ -35,75 +60,96 @@ class Embedder:
                 `request.allow_partial`.
         """
         validate.check_count(request.inputs, self._limits, request.field)
-        model = self._engine.find(request.model)
-        caller.account.allow(model.name, len(request.inputs))
-        dimensions = validate.check_dimensions(
-            request.dimensions or model.card.dimensions,
-            model.dimensions,
-            allowed=model.card.allows_dimensions,
-            model=model.name,
-        )
-        cost = sum(_likely_tokens(item, model) for item in request.inputs)
-        async with model.entered(caller), self._engine.admission.admit(cost, caller):
-            embeddings = await self._compute(request, model, dimensions, caller)
-        self._count(embeddings)
+        choice = self._models.choose(request.model, caller)
+        if choice.fallback:
+            embeddings = await self._answer_by_either(request, choice, choice.fallback, caller)
+        else:
+            embeddings = await self._answer(request, choice.model, caller)
+        self._count(choice, embeddings)
         caller.account.note(embeddings)
+        if choice.shadow and not embeddings.fallback_from:
+            self._shadows.send(request, choice.alias, choice.shadow, caller)
         return embeddings
 
-    async def _compute(
-        self, request: EmbedRequest, model: ServedModel, dimensions: int, caller: Caller
+    async def _answer_by_either(
+        self, request: EmbedRequest, choice: Choice, fallback: EmbeddingProvider, caller: Caller
     ) -> Embeddings:
-        started = time.monotonic()
-        found = await self._preparer.prepare(request, model, caller.account.injection)
-        took = time.monotonic() - started
-        prepared = found.items
-        self._count_suspects(found.suspects, caller.account.injection)
-        errors = {at: item for at, item in enumerate(prepared) if isinstance(item, EmbedsvcError)}
-        if errors and not request.allow_partial:
-            raise next(iter(errors.values()))
-        texts = [item for item in prepared if isinstance(item, Tokenized)]
-        await caller.account.charge(sum(len(text.ids) for text in texts))
-        computed = await model.batcher.submit([text.ids for text in texts], caller)
-        vectors = _finish(computed.vectors, dimensions, normalize=_normalizes(request, model))
-        return Embeddings(
-            model=model.name,
-            vectors=_spread(vectors, errors) if errors else vectors,
-            tokens=[len(item.ids) if isinstance(item, Tokenized) else 0 for item in prepared],
-            truncated=[isinstance(item, Tokenized) and item.truncated for item in prepared],
-            errors=errors,
-            flagged=frozenset(found.suspects),
-            timings=Timings(took, computed.queued, computed.inferred),
-        )
+        """The model's answer; where nothing computes for it, that of the one which may stand in."""
+        caller = replace(caller, account=_ChargedOnce(caller.account))
+        try:
+            return await self._answer(request, choice.model, caller)
+        except ProviderDownError as down:
+            try:
+                embeddings = await self._answer(request, fallback, caller)
+            except (
+                PermissionDeniedError,
+                InvalidRequestError,
+            ):  # it cannot stand in, for this caller or this
+                raise down from None
+        log.warning("fallback", alias=choice.alias, model=choice.model.card.name, by=embeddings.model)
+        return replace(embeddings, fallback_from=choice.model.card.name)
 
-    def _count_suspects(self, suspects: Mapping[int, str], policy: InjectionPolicy) -> None:
-        for rule in suspects.values():
-            self._metrics.injections.labels(policy, rule).inc()
+    async def _answer(self, request: EmbedRequest, model: EmbeddingProvider, caller: Caller) -> Embeddings:
+        return await self._answerer.answer(Order(request, caller, model, self._models.admission(model)))
 
-    def _count(self, embeddings: Embeddings) -> None:
-        texts = len(embeddings.tokens) - len(embeddings.errors)
-        self._metrics.texts.labels(embeddings.model).inc(texts)
+    def _count(self, choice: Choice, embeddings: Embeddings) -> None:
+        self._metrics.texts.labels(embeddings.model).inc(len(embeddings.tokens) - len(embeddings.errors))
         self._metrics.tokens.labels(embeddings.model).inc(embeddings.total_tokens)
-        self._metrics.cache.lookups.labels("miss").inc(texts)
+        if choice.alias:
+            self._metrics.routes.answers.labels(choice.alias, embeddings.model).inc()
+        if embeddings.fallback_from:
+            names = choice.alias, embeddings.fallback_from, embeddings.model
+            self._metrics.routes.fallbacks.labels(*names).inc()
 
 
-def _likely_tokens(item: TextOrIds, model: ServedModel) -> int:
-    """What an input may cost before it is tokenized: scarcely ever more tokens than characters."""
-    return min(len(item) + 2, model.tokenizer.max_tokens)
+class _ChargedOnce:
+    """An account whose tokens are paid once, though two models may read them.
+
+    Args:
+        account: Whose it is.
+    """
+
+    def __init__(self, account: Account) -> None:
+        self._account = account
+        self._charged = 0
+
+    @property
+    def injection(self) -> InjectionPolicy:
+        """See Account."""
+        return self._account.injection
+
+    @property
+    def caches(self) -> bool:
+        """See Account."""
+        return self._account.caches
+
+    @property
+    def identity(self) -> str:
+        """See Account."""
+        return self._account.identity
+
+    def allow(self, model: str, inputs: int) -> None:
+        """See Account."""
+        self._account.allow(model, inputs)
+
+    async def charge(self, tokens: int) -> None:
+        """See Account."""
+        if tokens > self._charged:
+            await self._account.charge(tokens - self._charged)
+            self._charged = tokens
+
+    def note(self, embeddings: Embeddings) -> None:
+        """See Account."""
+        self._account.note(embeddings)
 
 
-def _normalizes(request: EmbedRequest, model: ServedModel) -> bool:
-    return model.card.files.normalized if request.normalize is None else request.normalize
+@asynccontextmanager
+async def open_embedder(parts: Parts) -> AsyncIterator[Embedder]:
+    """Have an embedder while the context is open; leaving gives up what is sent behind callers' backs."""
+    answerer = Answerer(parts.threads, parts.limits, parts.cache, parts.metrics)
 
+    async def shadow(request: EmbedRequest, model: EmbeddingProvider, caller: Caller) -> Embeddings:
+        return await answerer.answer(Order(request, caller, model, parts.models.admission(model)))
 
-def _finish(vectors: Vectors, dimensions: int, *, normalize: bool) -> Vectors:
-    """Cut, then scale: a vector that is cut first and normalized once is normalized."""
-    cut = vectors[:, :dimensions]
-    return normalized(cut) if normalize else cut
-
-
-def _spread(vectors: Vectors, errors: Mapping[int, EmbedsvcError]) -> Vectors:
-    """Leave a row of zeros for each failed input."""
-    rows = len(vectors) + len(errors)
-    spread = np.zeros((rows, vectors.shape[1]), dtype=np.float32)
-    spread[[at for at in range(rows) if at not in errors]] = vectors
-    return spread
+    async with open_shadows(shadow, parts.metrics.routes) as shadows:
+        yield Embedder(parts, answerer, shadows)

@@ -9,7 +9,7 @@ import uvloop
 from embedsvc import app, logs, summed
 from embedsvc.errors import ConfigurationError
 from embedsvc.metrics import Metrics
-from embedsvc.signals import die_with_parent, stop_on_signals
+from embedsvc.signals import die_with_parent, ignore_hang_ups, stop_on_signals
 from embedsvc.supervisor import READY, Front
 
 PUBLISH_SECONDS = 1.0
@@ -19,6 +19,7 @@ PUBLISH_SECONDS = 1.0
 def main() -> None:
     """Be what standard input says. A mistake in the configuration is one line, and status 2."""
     die_with_parent()
+    ignore_hang_ups()
     front: Front = pickle.load(sys.stdin.buffer)  # noqa: S301 - from our parent
     logs.configure(front.settings.log, front.number)
     summed.count_in_files(front.sharing.folder, front.number)

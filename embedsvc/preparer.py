@@ -1,7 +1,7 @@
 """Checks and tokenizes the inputs of requests, off the event loop: those of many small ones at once."""
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from embedsvc import validate
@@ -9,11 +9,11 @@ from embedsvc.config import LimitSettings
 from embedsvc.engine import openai_tokens
 from embedsvc.engine.catalog import OPENAI_NAMES
 from embedsvc.engine.offload import Offload, Threads
-from embedsvc.engine.served import ServedModel
 from embedsvc.engine.tokenizer import Asked, Tokenized
 from embedsvc.errors import EmbedsvcError, InvalidRequestError, SuspiciousTextError
 from embedsvc.grouping import by_size
 from embedsvc.injection import Detector
+from embedsvc.providers.provider import EmbeddingProvider
 from embedsvc.store.records import InjectionPolicy
 from embedsvc.types import EmbedRequest, TextOrIds, Truncation
 
@@ -23,8 +23,8 @@ PART = 16_384
 PARTS_AT_ONCE = 4
 """Parts of one request that may be under way, so that those of others come in between."""
 
-Items = Sequence[Tokenized | EmbedsvcError]
-"""Of each input its tokens, or what is wrong with it."""
+Items = Sequence[Tokenized | EmbedsvcError | None]
+"""Of each input its tokens, or what is wrong with it; None where nothing is and its tokens are not needed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +45,9 @@ class _Part:
     """Some inputs of a request."""
 
     request: EmbedRequest
-    model: ServedModel
+    model: EmbeddingProvider
     policy: InjectionPolicy
+    known: Collection[int]
     first: int
     inputs: Sequence[TextOrIds]
 
@@ -58,6 +59,10 @@ class _Part:
     def name_of(self, at: int) -> str:
         """What the caller calls one of them."""
         return self.request.name_of(self.first + at)
+
+    def needs_tokens(self, at: int) -> bool:
+        """Whether one of them is to be computed."""
+        return self.first + at not in self.known
 
 
 class Preparer:
@@ -73,10 +78,23 @@ class Preparer:
         self._offload = Offload(threads, self._work)
         self._detector = Detector.load()
 
-    async def prepare(self, request: EmbedRequest, model: ServedModel, policy: InjectionPolicy) -> Prepared:
-        """Check and tokenize all inputs of a request, of a large one some at a time."""
+    async def prepare(
+        self,
+        request: EmbedRequest,
+        model: EmbeddingProvider,
+        policy: InjectionPolicy,
+        known: Collection[int] = (),
+    ) -> Prepared:
+        """Check and tokenize all inputs of a request, of a large one some at a time.
+
+        Args:
+            request: What is asked.
+            model: Whose tokens.
+            policy: What is done with texts that look like prompt injection.
+            known: Places of inputs that are checked and not tokenized, since their vectors are there.
+        """
         cuts = by_size(request.inputs, PART)
-        parts = [_Part(request, model, policy, at.start, request.inputs[at]) for at in cuts]
+        parts = [_Part(request, model, policy, known, at.start, request.inputs[at]) for at in cuts]
         if len(parts) == 1:
             return await self._offload.run(parts[0], parts[0].cost)
         room = asyncio.Semaphore(PARTS_AT_ONCE)
@@ -92,11 +110,11 @@ class Preparer:
         checked = [[self._check(part, at, item) for at, item in enumerate(part.inputs)] for part in parts]
         suspects = [self._suspect(part, items) for part, items in zip(parts, checked, strict=True)]
         asked = [self._ask(part, items) for part, items in zip(parts, checked, strict=True)]
-        prepared: dict[int, Items] = {}
+        encoded: dict[int, Sequence[Tokenized | EmbedsvcError]] = {}
         for tokenizer in {part.model.tokenizer for part in parts}:
             own = [at for at, part in enumerate(parts) if part.model.tokenizer is tokenizer]
-            prepared.update(zip(own, tokenizer.encode([asked[at] for at in own]), strict=True))
-        return [Prepared(prepared[at], suspects[at]) for at in range(len(parts))]
+            encoded.update(zip(own, tokenizer.encode([asked[at].asked for at in own]), strict=True))
+        return [Prepared(asked[at].spread(encoded[at]), suspects[at]) for at in range(len(parts))]
 
     def _suspect(self, part: _Part, items: list[TextOrIds | EmbedsvcError]) -> Mapping[int, str]:
         """Find texts that look like prompt injection; put errors in their place, where that is the policy."""
@@ -111,14 +129,18 @@ class Preparer:
                 items[at] = _injection(part.name_of(at), rule)
         return suspects
 
-    def _ask(self, part: _Part, items: Sequence[TextOrIds | EmbedsvcError]) -> Asked:
+    def _ask(self, part: _Part, items: Sequence[TextOrIds | EmbedsvcError]) -> "_Some":
         request = part.request
-        return Asked(
-            items,
-            part.name_of,
+        places = [
+            at for at, item in enumerate(items) if isinstance(item, EmbedsvcError) or part.needs_tokens(at)
+        ]
+        asked = Asked(
+            [items[at] for at in places],
+            lambda number: part.name_of(places[number]),
             part.model.card.files.prompts.get(request.input_type, ""),
             request.truncation or Truncation(self._limits.truncation),
         )
+        return _Some(asked, places, len(items))
 
     def _check(self, part: _Part, at: int, item: TextOrIds) -> TextOrIds | EmbedsvcError:
         fault = validate.find_fault(item, self._limits)
@@ -134,6 +156,30 @@ class Preparer:
         return InvalidRequestError(f"{name} {fault}", param=name)
 
 
+@dataclass(frozen=True, slots=True)
+class _Some:
+    """Those inputs of a part that the tokenizer is asked about.
+
+    Attributes:
+        asked: What it is asked.
+        places: Where they are in the part.
+        size: Inputs of the part.
+    """
+
+    asked: Asked
+    places: Sequence[int]
+    size: int
+
+    def spread(self, encoded: Sequence[Tokenized | EmbedsvcError]) -> Items:
+        """Its answers, in the places of the part's inputs."""
+        if len(encoded) == self.size:
+            return encoded
+        items: list[Tokenized | EmbedsvcError | None] = [None] * self.size
+        for at, item in zip(self.places, encoded, strict=True):
+            items[at] = item
+        return items
+
+
 def _injection(name: str, rule: str) -> EmbedsvcError:
     return SuspiciousTextError(
         f"{name} looks like prompt injection (rule {rule}). The operator can let such texts pass, marked or "
@@ -143,7 +189,7 @@ def _injection(name: str, rule: str) -> EmbedsvcError:
 
 
 def _join(parts: Iterable[Prepared]) -> Prepared:
-    items: list[Tokenized | EmbedsvcError] = []
+    items: list[Tokenized | EmbedsvcError | None] = []
     suspects: dict[int, str] = {}
     for part in parts:
         suspects.update((len(items) + at, rule) for at, rule in part.suspects.items())

@@ -1,56 +1,95 @@
-"""Float32 vectors in fewer bytes."""
+"""Float32 vectors in fewer bytes: what sentence-transformers' quantize_embeddings makes of the same ranges."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from embedsvc.calibration import STEPS, Calibration
 from embedsvc.errors import InvalidRequestError
-from embedsvc.types import OutputType, Vectors
+from embedsvc.types import Embeddings, OutputType, Vectors
+
+HALF = np.uint8(128)
+"""What signed bytes are less than unsigned ones."""
+
+Packed = NDArray[np.generic]
+"""A row of little-endian bytes for each vector, of any dtype."""
 
 
-@dataclass(frozen=True, slots=True)
-class Quantized:
-    """Vectors as they travel.
+def check(
+    output_type: OutputType,
+    dimensions: int,
+    calibration: Calibration | None,
+    model: str,
+    *,
+    normalized: bool = True,
+) -> None:
+    """Check that vectors of a model can be given in an output type.
 
-    Attributes:
-        rows: One row of little-endian bytes for each vector, of any dtype.
-        scales: What to multiply int8 and uint8 by, for each vector; zeros for other types.
-    """
-
-    rows: NDArray[np.generic]
-    scales: Vectors
-
-
-def quantize(vectors: Vectors, output_type: OutputType) -> Quantized:
-    """Convert vectors of shape [texts, dimensions] to an output type.
-
-    int8 and uint8 are symmetric with a scale for each vector, its largest magnitude over 127: no
-    calibration, so that the same text always gives the same bytes.
+    Args:
+        output_type: Which.
+        dimensions: How many of each vector.
+        calibration: The model's; None where it has none.
+        model: Its name, for the message.
+        normalized: Whether vectors have length 1, which calibrations are for.
 
     Raises:
-        InvalidRequestError: Binary, and the dimensions are not a multiple of 8.
+        InvalidRequestError: They cannot.
     """
-    none = np.zeros(len(vectors), dtype=np.float32)
-    match output_type:
-        case OutputType.FLOAT32:
-            return Quantized(vectors.astype("<f4", copy=False), none)
-        case OutputType.FLOAT16:
-            return Quantized(vectors.astype("<f2"), none)
-        case OutputType.BINARY | OutputType.UBINARY:
-            if vectors.shape[1] % 8:
-                raise InvalidRequestError(
-                    f"dimensions must be a multiple of 8 for binary vectors; got {vectors.shape[1]}",
-                    param="dimensions",
-                )
-            return Quantized(np.packbits(vectors > 0, axis=1), none)
-        case OutputType.INT8 | OutputType.UINT8:
-            return _to_bytes(vectors, unsigned=output_type is OutputType.UINT8)
+    if output_type.is_bits and dimensions % 8:
+        raise InvalidRequestError(
+            f"dimensions must be a multiple of 8 for {output_type}; got {dimensions}", param="dimensions"
+        )
+    if output_type.is_calibrated and calibration is None:
+        raise InvalidRequestError(
+            f"output_type must not be {output_type} for {model}, which has no calibration; the operator can "
+            f"make one with `embedsvc calibrate {model}`",
+            param="output_type",
+        )
+    if output_type.is_calibrated and not normalized:
+        raise InvalidRequestError(
+            f"output_type must not be {output_type} for vectors that are not normalized: calibrations are of "
+            "vectors of length 1",
+            param="output_type",
+        )
 
 
-def _to_bytes(vectors: Vectors, *, unsigned: bool) -> Quantized:
-    scales = np.abs(vectors).max(axis=1, initial=0.0).astype(np.float32) / np.float32(127)
-    steps = np.rint(vectors / np.where(scales > 0, scales, 1)[:, None])
-    if unsigned:
-        return Quantized((steps + 128).astype(np.uint8), scales)
-    return Quantized(steps.astype(np.int8), scales)
+def quantizer(embeddings: Embeddings, output_type: OutputType) -> Callable[[Vectors], Packed]:
+    """Return what converts the vectors of an answer, or some of them, to an output type.
+
+    For int8 and uint8 they must be normalized, or the leading dimensions of normalized ones. A value outside
+    its range takes the lowest or the highest byte. No vector's bytes depend on the others.
+
+    Raises:
+        InvalidRequestError: They cannot be given in it; see `check`.
+    """
+    calibration, dimensions = embeddings.calibration, embeddings.vectors.shape[1]
+    check(output_type, dimensions, calibration, embeddings.model)
+    match output_type, calibration:
+        case OutputType.FLOAT16, _:
+            return lambda vectors: vectors.astype("<f2")
+        case OutputType.UBINARY, _:
+            return _bits
+        case OutputType.BINARY, _:
+            return lambda vectors: _signed(_bits(vectors))
+        case OutputType.UINT8, Calibration():
+            return lambda vectors: _bytes(vectors, calibration)
+        case OutputType.INT8, Calibration():
+            return lambda vectors: _signed(_bytes(vectors, calibration))
+    return lambda vectors: vectors.astype("<f4", copy=False)
+
+
+def _bits(vectors: Vectors) -> NDArray[np.uint8]:
+    return np.packbits(vectors > 0, axis=1)
+
+
+def _bytes(vectors: Vectors, calibration: Calibration) -> NDArray[np.uint8]:
+    kept = slice(vectors.shape[1])
+    places = vectors - calibration.starts[kept]
+    places /= calibration.steps[kept]
+    np.clip(places, 0, STEPS, out=places)
+    return places.astype(np.uint8)
+
+
+def _signed(unsigned: NDArray[np.uint8]) -> NDArray[np.int8]:
+    return (unsigned ^ HALF).view(np.int8)

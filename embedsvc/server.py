@@ -1,6 +1,7 @@
 """Builds the grpc.aio server: the onion of interceptors, TLS, limits, services."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -20,6 +21,7 @@ from embedsvc.interceptors.logging import LoggingLayer
 from embedsvc.interceptors.metrics import MetricsLayer
 from embedsvc.interceptors.rates import RatesLayer
 from embedsvc.metrics import Metrics
+from embedsvc.routing.models import Models
 from embedsvc.service import EmbeddingService, ModelService
 from embedsvc.tls import Certificates
 from embedsvc.trust import Trust
@@ -28,9 +30,24 @@ from rest_shim.errors import trailers
 from rest_shim.service import JSON_GROWTH, OpenAIService
 
 
-def build_server(
-    settings: Settings, engine: Engine, metrics: Metrics, health: HealthReporter, trust: Trust
-) -> grpc.aio.Server:
+@dataclass(frozen=True, slots=True)
+class Core:
+    """What answers.
+
+    Attributes:
+        engine: The models of this machine.
+        models: Every model.
+        embedder: Answers with them.
+        health: Says how things are.
+    """
+
+    engine: Engine
+    models: Models
+    embedder: Embedder
+    health: HealthReporter
+
+
+def build_server(settings: Settings, core: Core, trust: Trust, metrics: Metrics) -> grpc.aio.Server:
     """Put the server together, and bind its port.
 
     Raises:
@@ -52,15 +69,14 @@ def build_server(
         ],
         options=_options(settings),
     )
-    embedder = Embedder(engine, settings.limits, metrics)
     server.add_generic_rpc_handlers(
         [
-            EmbeddingService(embedder, settings, metrics, trust.ledger).handlers(),
-            ModelService(engine, settings).handlers(),
-            OpenAIService(embedder, engine, health, settings).handlers(),
+            EmbeddingService(core.embedder, settings, metrics, trust.ledger).handlers(),
+            ModelService(core.models, settings).handlers(),
+            OpenAIService(core.embedder, core.models, core.engine, core.health, settings).handlers(),
         ]
     )
-    health_pb2_grpc.add_HealthServicer_to_server(health.servicer, server)
+    health_pb2_grpc.add_HealthServicer_to_server(core.health.servicer, server)
     if settings.server.reflection:
         reflection.enable_server_reflection(_reflected(), server)
     _bind(server, settings)

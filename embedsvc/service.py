@@ -1,6 +1,7 @@
 """The servicers of our own API: check, embed, pack, return."""
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterable
 from contextlib import closing
@@ -11,17 +12,18 @@ import structlog
 
 from embedsvc import codec, rpc
 from embedsvc.access.tab import Tab
+from embedsvc.calibration import Calibration
 from embedsvc.config import Settings
 from embedsvc.embedder import Embedder
 from embedsvc.engine.admission import Door
-from embedsvc.engine.engine import Engine
-from embedsvc.engine.served import ServedModel
 from embedsvc.errors import EmbedsvcError, InternalError, InvalidRequestError
 from embedsvc.interceptors.base import Context
 from embedsvc.interceptors.call import account, caller_name, metadata, request_id
 from embedsvc.ledger.ledger import Ledger
 from embedsvc.metrics import Metrics
-from embedsvc.types import Caller
+from embedsvc.providers.provider import EmbeddingProvider
+from embedsvc.routing.models import Models
+from embedsvc.types import Caller, Embeddings
 from embedsvc.v1 import embedding_pb2 as pb
 from embedsvc.v1 import model_pb2
 
@@ -37,6 +39,18 @@ LARGE_INPUT = 8192
 PRIORITY = "x-embedsvc-priority"
 """The metadata in which a caller says whether somebody waits: "interactive" or "bulk"."""
 
+INDEX = "x-embedsvc-index"
+"""The metadata in which a caller says which of its indexes vectors are for: a route may go by it."""
+
+MAX_INDEX = 256
+"""Characters of it."""
+
+CACHE = "cache-control"
+"""The metadata in which a caller says "no-store": look nothing up, keep nothing (RFC 9111, section 5.2.1)."""
+
+FALLBACK = "x-embedsvc-fallback"
+"""The metadata of an answer that names the model which should have given it."""
+
 
 def caller_of(context: Context, *, streams: bool = False) -> Caller:
     """Who calls, until when, and how urgently: calls are interactive and streams are bulk unless they say.
@@ -46,10 +60,31 @@ def caller_of(context: Context, *, streams: bool = False) -> Caller:
     """
     remaining = context.time_remaining()
     deadline = None if remaining is None else time.monotonic() + remaining
-    said = metadata.get().get(PRIORITY, "bulk" if streams else "interactive")
-    if said not in ("interactive", "bulk"):
+    said = metadata.get()
+    priority = said.get(PRIORITY, "bulk" if streams else "interactive")
+    if priority not in ("interactive", "bulk"):
         raise InvalidRequestError(f"{PRIORITY} must be interactive or bulk", param=PRIORITY)
-    return Caller(caller_name.get(), deadline, patient=streams, bulk=said == "bulk", account=account.get())
+    index = str(said.get(INDEX, ""))
+    if len(index) > MAX_INDEX:
+        raise InvalidRequestError(f"{INDEX} must be {MAX_INDEX} characters at most", param=INDEX)
+    return Caller(
+        caller_name.get(),
+        deadline,
+        patient=streams,
+        bulk=priority == "bulk",
+        account=account.get(),
+        caches=not _forbids_storing(said.get(CACHE)),
+        index=index,
+    )
+
+
+def _forbids_storing(cache_control: str | bytes | None) -> bool:
+    return isinstance(cache_control, str) and "no-store" in re.split(r"[\s,]+", cache_control.lower())
+
+
+def marks(embeddings: Embeddings) -> list[tuple[str, str]]:
+    """What the metadata of an answer says of it: which model it stands in for; nothing of most."""
+    return [(FALLBACK, embeddings.fallback_from)] if embeddings.fallback_from else []
 
 
 class EmbeddingService:
@@ -75,7 +110,11 @@ class EmbeddingService:
 
     async def embed(self, message: pb.EmbedRequest, context: Context) -> bytes:
         """Answer one batch."""
-        return await self._answer(message, caller_of(context))
+        request = codec.decode_request(message)
+        embeddings = await self._embedder.embed(request, caller_of(context))
+        if said := marks(embeddings):
+            context.set_trailing_metadata((*(context.trailing_metadata() or ()), *said))
+        return codec.encode_response(embeddings, request.output_type)
 
     async def embed_stream(
         self, messages: AsyncIterable[pb.EmbedStreamRequest | EmbedsvcError], context: Context
@@ -101,12 +140,6 @@ class EmbeddingService:
                     await window.acquire(size)
                     tasks.create_task(answer(message, size))
 
-    async def _answer(self, message: pb.EmbedRequest, caller: Caller) -> bytes:
-        request = codec.decode_request(message)
-        output_type = codec.decode_output_type(message)
-        embeddings = await self._embedder.embed(request, caller)
-        return codec.encode_response(embeddings, output_type)
-
     async def _answer_item(
         self, message: pb.EmbedStreamRequest | EmbedsvcError, caller: Caller, tab: Tab
     ) -> bytes:
@@ -117,7 +150,9 @@ class EmbeddingService:
             with tab.batch(own):
                 own.permit("stream")
                 await own.admit()
-                answered = await self._answer(_checked(message), replace(caller, account=own))
+                request = codec.decode_request(_checked(message))
+                embeddings = await self._embedder.embed(request, replace(caller, account=own))
+                answered = codec.encode_response(embeddings, request.output_type)
             return codec.encode_stream_response(number, answered)
         except EmbedsvcError as error:
             failure = error
@@ -146,8 +181,8 @@ def _checked(message: pb.EmbedStreamRequest | EmbedsvcError) -> pb.EmbedRequest:
 class ModelService:
     """embedsvc.v1.ModelService."""
 
-    def __init__(self, engine: Engine, settings: Settings) -> None:
-        self._engine = engine
+    def __init__(self, models: Models, settings: Settings) -> None:
+        self._models = models
         self._settings = settings
 
     def handlers(self) -> grpc.GenericRpcHandler:
@@ -166,7 +201,7 @@ class ModelService:
         self, _request: model_pb2.ListModelsRequest, _context: Context
     ) -> model_pb2.ListModelsResponse:
         """Every model."""
-        models = [_describe(model) for model in self._engine.models.values()]
+        models = [_describe(model) for model in self._models.all.values()]
         return model_pb2.ListModelsResponse(models=models)
 
     async def get_model(
@@ -175,13 +210,13 @@ class ModelService:
         """One model."""
         if not request.name:
             raise InvalidRequestError("name must not be empty", param="name")
-        return model_pb2.GetModelResponse(model=_describe(self._engine.find(request.name)))
+        return model_pb2.GetModelResponse(model=_describe(self._models.find(request.name)))
 
 
-def _describe(model: ServedModel) -> model_pb2.Model:
+def _describe(model: EmbeddingProvider) -> model_pb2.Model:
     ready = model_pb2.MODEL_STATE_READY if model.ready else model_pb2.MODEL_STATE_FAILED
     return model_pb2.Model(
-        name=model.name,
+        name=model.card.name,
         aliases=model.card.aliases,
         dimensions=model.dimensions,
         max_tokens=model.tokenizer.max_tokens,
@@ -192,4 +227,11 @@ def _describe(model: ServedModel) -> model_pb2.Model:
         state=ready,
         revision=model.card.files.revision,
         primary=model.card.primary,
+        calibration=_calibration(model.card.calibration),
     )
+
+
+def _calibration(calibration: Calibration | None) -> model_pb2.Calibration | None:
+    if calibration is None:
+        return None
+    return model_pb2.Calibration(starts=calibration.starts.tolist(), steps=calibration.steps.tolist())

@@ -1,4 +1,4 @@
-"""Signals: what asks a process to stop, and what ends it when its parent is gone."""
+"""Signals: what asks a process to stop or to read anew, and what ends it when its parent is gone."""
 
 import asyncio
 import ctypes
@@ -25,6 +25,18 @@ def stop_on_signals() -> asyncio.Event:
     for number in signals:
         loop.add_signal_handler(number, stop)
     return stopping
+
+
+def hang_ups() -> asyncio.Event:
+    """Return an event that SIGHUP sets, each time; it has no other effect any more."""
+    asked = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, asked.set)
+    return asked
+
+
+def ignore_hang_ups() -> None:
+    """Have SIGHUP do nothing."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
 async def stop(process: Process, seconds: float) -> None:

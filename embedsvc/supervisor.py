@@ -4,6 +4,7 @@ It answers no call itself. A process that answers (a front) is started anew, nev
 the replicas: see `engine/sharing.py`.
 """
 
+import asyncio
 import pickle
 import sys
 import tempfile
@@ -17,6 +18,7 @@ from subprocess import PIPE, Popen
 import structlog
 
 from embedsvc import port, summed
+from embedsvc.background import running
 from embedsvc.config import Settings
 from embedsvc.engine.engine import devices_for, open_engine
 from embedsvc.engine.sharing import Sharing
@@ -24,7 +26,7 @@ from embedsvc.errors import ConfigurationError
 from embedsvc.keeping import Ready, keeping
 from embedsvc.metrics import Metrics, serve_metrics
 from embedsvc.process import Process, follow
-from embedsvc.signals import stop, stop_on_signals
+from embedsvc.signals import hang_ups, stop, stop_on_signals
 
 log = structlog.get_logger()
 
@@ -67,8 +69,8 @@ async def serve(settings: Settings) -> None:
         ConfigurationError: It cannot start as configured.
     """
     _refuse_elsewhere()
-    stopping = stop_on_signals()
-    async with AsyncExitStack() as stack:
+    stopping, hung_up = stop_on_signals(), hang_ups()
+    async with AsyncExitStack() as stack, running(partial(_warn_when, hung_up)):
         stack.enter_context(port.hold(settings.server))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="embedsvc-")))
         metrics = Metrics()
@@ -79,6 +81,12 @@ async def serve(settings: Settings) -> None:
         log.info("all serve", processes=settings.server.processes)
         await stopping.wait()
     log.info("stopped")
+
+
+async def _warn_when(hung_up: asyncio.Event) -> None:
+    await hung_up.wait()
+    hung_up.clear()
+    log.warning("no configuration is read anew where server.processes is more than 1: restart the service")
 
 
 def _refuse_elsewhere() -> None:

@@ -31,6 +31,7 @@ from embedsvc.store.sqlite.store import open_sqlite
 KEYS = "auth.keys"
 REVOKED = "tls.revoked"
 ADMIN_KEY = "store.admin_key"
+CACHE_PASSWORD = "cache.password"
 UPKEEP_SECONDS = 1.0
 
 
@@ -42,11 +43,15 @@ class Trust:
         gate: Lets callers in.
         limiter: Keeps their limits.
         ledger: Writes down what they did.
+        store: Where all of it is kept.
+        secrets: Those of the configuration, by the setting that says where each is.
     """
 
     gate: Gate
     limiter: Limiter
     ledger: Ledger
+    store: Store
+    secrets: Mapping[str, Secret[Any]]
 
 
 @asynccontextmanager
@@ -70,13 +75,14 @@ async def open_trust(settings: Settings, metrics: Metrics) -> AsyncIterator[Trus
         keys = KeyFinder(secrets.get(KEYS), ring)
         policy = Policy(settings.auth.identities, secrets.get(REVOKED))
         gate = Gate(policy, keys, verifier, Holdings(settings, limiter), ledger)
-        yield Trust(gate, limiter, ledger)
+        yield Trust(gate, limiter, ledger, store, secrets)
 
 
 def parsers(settings: Settings) -> dict[str, Parse[Any]]:
     """What reads the secrets that settings refer to, by setting."""
+    providers = {f"providers.{name}.key": parse_admin_key for name in settings.providers}
     signers = {identity.signer: parse_secrets for identity in settings.auth.identities}
-    return {KEYS: finder.parse, REVOKED: revocation.parse, ADMIN_KEY: parse_admin_key, **signers}
+    return {KEYS: finder.parse, REVOKED: revocation.parse, ADMIN_KEY: parse_admin_key, **providers, **signers}
 
 
 def open_store(settings: Settings, secrets: Mapping[str, Secret[Any]]) -> AbstractAsyncContextManager[Store]:

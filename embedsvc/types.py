@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from embedsvc.calibration import Calibration
 from embedsvc.errors import EmbedsvcError
 from embedsvc.store.records import InjectionPolicy
 
@@ -46,6 +47,16 @@ class OutputType(StrEnum):
     UINT8 = "uint8"
     BINARY = "binary"
     UBINARY = "ubinary"
+
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether it needs the calibration of the model."""
+        return self in (OutputType.INT8, OutputType.UINT8)
+
+    @property
+    def is_bits(self) -> bool:
+        """Whether a byte holds eight dimensions."""
+        return self in (OutputType.BINARY, OutputType.UBINARY)
 
 
 class Account(Protocol):
@@ -129,6 +140,7 @@ class EmbedRequest:
     truncation: Truncation | None = None
     dimensions: int | None = None
     normalize: bool | None = None
+    output_type: OutputType = OutputType.FLOAT32
     allow_partial: bool = False
     field: str = "inputs"
     single: bool = False
@@ -159,6 +171,7 @@ class Embeddings:
         errors: Failed inputs by index; only where the request allows them.
         flagged: Inputs that look like prompt injection, by index.
         cached: Inputs whose vectors came from a cache, by index.
+        calibration: How the model's numbers become bytes; None: they cannot.
         fallback_from: The model that should have answered and could not; empty unless `model` stands in.
         timings: Where the time went.
     """
@@ -170,6 +183,7 @@ class Embeddings:
     errors: dict[int, EmbedsvcError] = field(default_factory=dict)
     flagged: frozenset[int] = frozenset()
     cached: frozenset[int] = frozenset()
+    calibration: Calibration | None = None
     fallback_from: str = ""
     timings: Timings = field(default_factory=Timings)
 

@@ -14,6 +14,7 @@ CHUNK = 64
 OWNER = "embedsvc"
 
 FLAGGED = "x-embedsvc-flagged"
+CACHED = "x-embedsvc-cached"
 MOST_FLAGGED = 100
 """Inputs that the header names; it has to fit."""
 
@@ -34,10 +35,15 @@ def encode_embeddings(embeddings: Embeddings, form: EncodingFormat) -> Iterator[
 
 
 def mark(embeddings: Embeddings) -> list[tuple[str, str]]:
-    """The header that names inputs that look like prompt injection, the first of them; none without any."""
-    if not embeddings.flagged:
-        return []
-    return [(FLAGGED, ",".join(str(at) for at in sorted(embeddings.flagged)[:MOST_FLAGGED]))]
+    """Headers beside the body.
+
+    How many vectors came from a cache, where any did; and which inputs look like prompt injection, the first
+    of them.
+    """
+    said = [(CACHED, str(len(embeddings.cached)))] if embeddings.cached else []
+    if embeddings.flagged:
+        said.append((FLAGGED, ",".join(str(at) for at in sorted(embeddings.flagged)[:MOST_FLAGGED])))
+    return said
 
 
 def _items(rows: Vectors, start: int, form: EncodingFormat) -> bytes:

@@ -16,7 +16,8 @@ from embedsvc.errors import OverloadedError
 from embedsvc.health import HealthReporter
 from embedsvc.interceptors.base import Context
 from embedsvc.interceptors.call import account
-from embedsvc.service import caller_of
+from embedsvc.routing.models import Models
+from embedsvc.service import caller_of, marks
 from embedsvc.types import EmbedRequest
 from embedsvc.v1 import openai_pb2 as pb
 from rest_shim import requests, responses
@@ -32,9 +33,10 @@ class OpenAIService:
     """embedsvc.v1.OpenAIService."""
 
     def __init__(
-        self, embedder: Embedder, engine: Engine, health: HealthReporter, settings: Settings
+        self, embedder: Embedder, models: Models, engine: Engine, health: HealthReporter, settings: Settings
     ) -> None:
         self._embedder = embedder
+        self._models = models
         self._engine = engine
         self._health = health
         self._settings = settings
@@ -59,7 +61,8 @@ class OpenAIService:
         form = requests.decode_format(message)
         request = await self._read(message)
         embeddings = await self._embedder.embed(request, caller_of(context))
-        if headers := [*account.get().headers(), *responses.mark(embeddings)]:
+        said = [*marks(embeddings), *responses.mark(embeddings)]
+        if headers := [*account.get().headers(), *said]:
             await context.send_initial_metadata(headers)
         for chunk in responses.encode_embeddings(embeddings, form):
             await rpc.write(context, _json(chunk))
@@ -73,12 +76,12 @@ class OpenAIService:
 
     async def list_models(self, _request: pb.ListOpenAIModelsRequest, _context: Context) -> HttpBody:
         """`GET /v1/models`."""
-        created = {name: _created(model.name) for name, model in self._engine.names.items()}
+        created = {name: _created(model.card.name) for name, model in self._models.names.items()}
         return _json(responses.encode_models(created))
 
     async def retrieve_model(self, request: pb.RetrieveModelRequest, _context: Context) -> HttpBody:
         """`GET /v1/models/{model}`, under the name that was asked for, as OpenAI does."""
-        created = _created(self._engine.find(request.model).name)
+        created = _created(self._models.find(request.model).card.name)
         return _json(responses.encode_model(request.model, created))
 
     async def get_health(self, _request: pb.GetHealthRequest, _context: Context) -> HttpBody:

@@ -119,7 +119,7 @@ class Account:
             requests=1,
             inputs=self._inputs,
             tokens=answered.total_tokens if answered else 0,
-            cached=0,
+            cached=len(answered.cached) if answered else 0,
             latency_ms=seconds * 1000,
             outcome=outcome,
             at=time.time(),

@@ -55,6 +55,9 @@ class ModelOverrides(Section):
     """What vectors are cut to where a request does not say; needs `allow_dimensions`."""
     aliases: tuple[str, ...] = ()
     """Further names that the model answers to."""
+    calibration: Path | None = None
+    """The file of its calibration, which `embedsvc calibrate` makes, and int8 and uint8 need. Not set: the
+    one of its name in `models.calibrations`, else the one that is shipped."""
 
     @model_validator(mode="after")
     def _cutting_is_allowed(self) -> Self:
@@ -82,6 +85,8 @@ class ModelSettings(Section):
     """A model's files are first looked for in the folder of its name below this one."""
     cache: Path = Path(".run/onnx")
     """Where `engine.encoder = "onnx"` keeps the graphs that it makes, each as large as its model."""
+    calibrations: Path = Path(".run/calibrations")
+    """The folder of calibrations: `NAME.json` for the model NAME."""
     hub: bool = True
     """Whether a model that is nowhere else may be downloaded, at its pinned revision."""
     settings: dict[str, ModelOverrides] = Field(default_factory=dict)

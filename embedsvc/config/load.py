@@ -18,7 +18,7 @@ from pydantic_settings import (
 from embedsvc.config.cache import CacheSettings
 from embedsvc.config.edge import EdgeSettings
 from embedsvc.config.engine import EngineSettings, ModelSettings
-from embedsvc.config.routing import NAME, CostSettings, ProviderSettings, RouteSettings
+from embedsvc.config.routing import NAME, CostSettings, ProviderName, ProviderSettings, RouteSettings
 from embedsvc.config.server import (
     LimitSettings,
     LogSettings,
@@ -72,7 +72,7 @@ class Settings(BaseSettings):
     engine: EngineSettings = EngineSettings()
     models: ModelSettings = ModelSettings()
     cache: CacheSettings = CacheSettings()
-    providers: dict[str, ProviderSettings] = Field(default_factory=dict)
+    providers: dict[ProviderName, ProviderSettings] = Field(default_factory=dict)
     routes: dict[str, RouteSettings] = Field(default_factory=dict)
     cost: CostSettings = CostSettings()
     log: LogSettings = LogSettings()
@@ -130,7 +130,8 @@ class Settings(BaseSettings):
     @property
     def places(self) -> frozenset[str]:
         """Whose secrets must not be in the environment."""
-        return frozenset({self.store.kind, *(ref.scheme for ref in self.references.values())}) & USES
+        used = {self.store.kind, *(ref.scheme for ref in self.references.values())}
+        return frozenset(used | ({"providers"} if self.providers else set())) & USES
 
     @classmethod
     def settings_customise_sources(

@@ -8,6 +8,9 @@ from embedsvc.config.base import Positive, Seconds, Section
 from embedsvc.secret.reference import Reference
 
 Percent = Annotated[float, Field(ge=0, le=100)]
+ProviderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$")]
+"""What is before the slash in the names of a provider's models, and in those of its series."""
+
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}$"
 
 

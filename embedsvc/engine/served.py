@@ -182,3 +182,8 @@ def check_card(card: ModelCard, dimensions: int) -> None:
         raise ConfigurationError(
             f'models.settings."{card.name}".dimensions: {card.name} has {dimensions} only'
         )
+    if card.calibration and card.calibration.dimensions != dimensions:
+        raise ConfigurationError(
+            f"the calibration of {card.name} is for {card.calibration.dimensions} dimensions, "
+            f"and its vectors have {dimensions}"
+        )

@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from embedsvc.calibration import Calibration
 from embedsvc.config import Settings
-from embedsvc.engine import choice, fake
+from embedsvc.engine import calibrations, choice, fake
 from embedsvc.engine.catalog import CATALOG, aliases_of
 from embedsvc.engine.choice import EncoderChoice
 from embedsvc.engine.cpu import warn_without_vnni
@@ -33,6 +34,7 @@ class ModelCard:
         files: What its files say.
         space: All that its vectors depend on beside a request: vectors of the same text that were made in
             the same space are the same, and those of other spaces must never be mixed.
+        calibration: How its numbers become bytes; None: they cannot.
     """
 
     name: str
@@ -42,6 +44,7 @@ class ModelCard:
     dimensions: int | None
     files: ModelFiles
     space: str
+    calibration: Calibration | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +97,9 @@ def open_source(name: str, settings: Settings, devices: Sequence[str] = ("cpu",)
         warn_without_vnni()
     files = _capped(_identified(find(name, settings.models)), name, settings)
     precisions = {choice.find_precision(settings.engine.precision, device) for device in devices}
+    calibration = calibrations.find(name, files.revision, settings.models)
     return ModelSource(
-        _card(name, files, settings, "+".join(sorted(precisions))),
+        replace(_card(name, files, settings, "+".join(sorted(precisions))), calibration=calibration),
         ModelTokenizer(load_tokenizer(files.folder), name, files.max_tokens),
         partial(choice.build, _choice(files, settings)),
     )

@@ -1,7 +1,7 @@
 """What makes vectors of a model's texts, wherever that is."""
 
 from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Protocol
 
 from embedsvc.engine.job import Computed
@@ -58,6 +58,12 @@ class EmbeddingProvider(Protocol):
     @property
     def ready(self) -> bool:
         """Whether it can answer."""
+
+    def held(self) -> AbstractContextManager[None]:
+        """While the context is open it can be entered, even if another model takes its name meanwhile.
+
+        It need not be loaded for that: who finds all in a cache has no use for its weights.
+        """
 
     def entered(self, caller: Caller) -> AbstractAsyncContextManager[Worker]:
         """Have it to compute with; what is begun in the context is finished before the model goes away."""

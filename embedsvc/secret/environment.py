@@ -12,6 +12,7 @@ FOREIGN = {
     "convex": ("CONVEX_SELF_HOSTED_ADMIN_KEY", "CONVEX_DEPLOY_KEY"),
     "vault": ("VAULT_TOKEN",),
     "aws": ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),
+    "providers": ("OPENAI_API_KEY", "OPENAI_ADMIN_KEY"),
 }
 """What other programs would take from the environment, by what uses it."""
 
@@ -21,6 +22,7 @@ INSTEAD = {
     "convex": "put the key into a file and set store.admin_key to file:PATH",
     "vault": "put the token into a file and set vault.token_file to its path",
     "aws": "give the machine or the service account a role, or use AWS's shared credentials file",
+    "providers": "put the key into a file and set providers.NAME.key to file:PATH",
 }
 
 ADVICE = (
@@ -36,7 +38,7 @@ def refuse_secrets(
 
     Args:
         environ: The environment.
-        uses: What the configuration uses, of "convex", "vault" and "aws".
+        uses: What the configuration uses, of "convex", "vault", "aws" and "providers".
         harmless: Variables whose names look like a secret's, and that hold none: a path, a number.
 
     Raises:

@@ -1,13 +1,21 @@
 """embedder: check, tokenize, compute, normalize, cut."""
 
 import asyncio
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import numpy as np
 import pytest
 
-from embedsvc.config import EngineSettings, LimitSettings, ModelOverrides, ModelSettings, Settings
-from embedsvc.embedder import Embedder
+from embedsvc.cache.cache import open_cache
+from embedsvc.config import (
+    CacheSettings,
+    EngineSettings,
+    LimitSettings,
+    ModelOverrides,
+    ModelSettings,
+    Settings,
+)
+from embedsvc.embedder import Parts, open_embedder
 from embedsvc.engine import fake
 from embedsvc.engine.engine import open_engine
 from embedsvc.errors import (
@@ -17,6 +25,7 @@ from embedsvc.errors import (
     OverloadedError,
 )
 from embedsvc.metrics import Metrics
+from embedsvc.routing.models import Models
 from embedsvc.types import Caller, EmbedRequest, InputType, Truncation
 
 CALLER = Caller("tests")
@@ -30,29 +39,51 @@ def metrics():
     return Metrics()
 
 
-@pytest.fixture
-def serve(metrics):
-    """Opens an embedder over the fake encoder."""
+@pytest.fixture(params=[True, False], ids=["cache", "no cache"])
+def caching(request):
+    return request.param
 
-    def opened(**engine):
-        overrides = {MINI: ModelOverrides(allow_dimensions=True)}
-        settings = Settings(
-            engine=EngineSettings(encoder="fake", **engine),
-            limits=LIMITS,
-            models=ModelSettings(primary=MINI, fallback=E5, settings=overrides),
-        )
-        return open_engine(settings, metrics)
+
+def settings_with(**engine):
+    overrides = {MINI: ModelOverrides(allow_dimensions=True)}
+    return Settings(
+        engine=EngineSettings(encoder="fake", **engine),
+        limits=LIMITS,
+        models=ModelSettings(primary=MINI, fallback=E5, settings=overrides),
+    )
+
+
+@pytest.fixture(scope="module")
+async def shared():
+    """An engine with the fake encoder."""
+    async with open_engine(settings_with(), Metrics()) as engine:
+        yield engine
+
+
+@pytest.fixture
+def serve(metrics, caching):
+    """Opens an embedder over an engine."""
+
+    @asynccontextmanager
+    async def opened(engine):
+        settings = CacheSettings(enabled=caching, second="none")
+        models = Models(engine, {}, settings_with())
+        async with (
+            open_cache(settings, None, metrics.cache) as cache,
+            open_embedder(Parts(models, engine.threads, LIMITS, cache, metrics)) as embedder,
+        ):
+            yield embedder
 
     return opened
 
 
 @pytest.fixture
-def embed(serve, metrics):
+def embed(shared, serve):
     """Answers one request."""
 
     async def answer(*inputs, caller=CALLER, **fields):
-        async with serve() as engine:
-            return await Embedder(engine, LIMITS, metrics).embed(EmbedRequest(inputs, **fields), caller)
+        async with serve(shared) as embedder:
+            return await embedder.embed(EmbedRequest(inputs, **fields), caller)
 
     return answer
 
@@ -196,18 +227,17 @@ async def test_openai_s_ids_are_checked_as_the_text_that_they_stand_for(embed, b
 @pytest.mark.parametrize(
     ("input_type", "prompt"), [("query", "ask: "), ("document", ""), ("unspecified", "")]
 )
-async def test_the_input_type_chooses_the_model_s_prompt(serve, metrics, input_type, prompt):
-    async with serve() as engine:
-        engine.primary.card.files.prompts["query"] = "ask: "
+async def test_the_input_type_chooses_the_model_s_prompt(shared, serve, monkeypatch, input_type, prompt):
+    async with serve(shared) as embedder:
+        monkeypatch.setitem(shared.primary.card.files.prompts, "query", "ask: ")
         request = EmbedRequest(["one"], input_type=InputType(input_type))
-        answer = await Embedder(engine, LIMITS, metrics).embed(request, CALLER)
+        answer = await embedder.embed(request, CALLER)
     np.testing.assert_allclose(answer.vectors[0], unit(pooled(prompt + "one")), rtol=1e-5)
 
 
-async def test_what_does_not_fit_into_the_queue_is_refused_and_the_patient_wait(serve, metrics):
+async def test_what_does_not_fit_into_the_queue_is_refused_and_the_patient_wait(serve):
     stream = Caller("stream", patient=True)
-    async with serve(queue_tokens=20) as engine:
-        embedder = Embedder(engine, LIMITS, metrics)
+    async with open_engine(settings_with(queue_tokens=20), Metrics()) as engine, serve(engine) as embedder:
         request = EmbedRequest(["one"])
         async with AsyncExitStack() as others:
             for name in ("other", "third", "fourth"):
@@ -222,24 +252,28 @@ async def test_what_does_not_fit_into_the_queue_is_refused_and_the_patient_wait(
         assert engine.admission.held == 0
 
 
-async def test_room_is_given_back_whatever_happens(serve, metrics):
-    async with serve() as engine:
-        embedder = Embedder(engine, LIMITS, metrics)
+async def test_room_is_given_back_whatever_happens(shared, serve):
+    async with serve(shared) as embedder:
         await embedder.embed(EmbedRequest(["one"]), CALLER)
         with pytest.raises(InvalidRequestError):
             await embedder.embed(EmbedRequest([""]), CALLER)
-        leaving = asyncio.create_task(embedder.embed(EmbedRequest(["one"]), CALLER))
-        await asyncio.sleep(0)
-        leaving.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await leaving
-        assert engine.admission.held == 0
+        for turns in range(8):
+            leaving = asyncio.create_task(embedder.embed(EmbedRequest([f"left after {turns}"]), CALLER))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            leaving.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await leaving
+        async with asyncio.timeout(10):
+            while shared.admission.held:  # noqa: ASYNC110 - by what is about to end
+                await asyncio.sleep(0)
 
 
-async def test_answered_texts_and_tokens_are_counted_and_failed_ones_are_not(embed, metrics):
+async def test_answered_texts_and_tokens_are_counted_and_failed_ones_are_not(embed, metrics, caching):
     await embed("one", "", "two", allow_partial=True)
     with pytest.raises(InvalidRequestError):
         await embed("")
     assert metrics.registry.get_sample_value("embeddings_texts_total", {"model": MINI}) == 2
     assert metrics.registry.get_sample_value("embeddings_tokens_total", {"model": MINI}) == 10
-    assert metrics.registry.get_sample_value("embeddings_cache_lookups_total", {"result": "miss"}) == 2
+    result = {"result": "miss" if caching else "off"}
+    assert metrics.registry.get_sample_value("embeddings_cache_lookups_total", result) == 2

@@ -12,6 +12,9 @@ from pydantic import ValidationError
 
 from embedsvc.store.protocols import StoreAwayError
 
+JOURNAL_BYTES = 16 * 2**20
+"""What a large transaction leaves of the file's journal."""
+
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
 
@@ -23,6 +26,9 @@ class Lane:
         path: The file, which is there.
         begin: How a transaction begins: "BEGIN" to read, "BEGIN IMMEDIATE" to write.
         busy_seconds: How long to wait for another process's.
+
+    Attributes:
+        file: The file that it was last connected to; None before the first time.
     """
 
     def __init__(self, path: Path, begin: str, busy_seconds: float) -> None:
@@ -31,29 +37,31 @@ class Lane:
         self._busy_seconds = busy_seconds
         self._thread = ThreadPoolExecutor(1, "sqlite")
         self._db: sqlite3.Connection | None = None
-        self._file: os.stat_result | None = None
+        self.file: os.stat_result | None = None
 
     async def run(self, work: Work[T]) -> T:
         """Do some work in one transaction. Raises StoreError."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._transact, work)
 
+    async def call(self, work: Callable[[], None]) -> None:
+        """Do something else to the file in between. Raises StoreError."""
+        await asyncio.get_running_loop().run_in_executor(self._thread, _guarded, work)
+
     def _transact(self, work: Work[T]) -> T:
-        try:
-            db = self._connected()
-            db.execute(self._begin)
-            with db:  # commits, or rolls back
-                return work(db)
-        except (OSError, sqlite3.Error) as error:
-            raise StoreAwayError(f"SQLite: {error}") from error
-        except ValidationError as error:
-            raise StoreAwayError(f"SQLite: a {error.title} that is kept cannot be read") from error
+        return _guarded(lambda: self._begun(work))
+
+    def _begun(self, work: Work[T]) -> T:
+        db = self._connected()
+        db.execute(self._begin)
+        with db:  # commits, or rolls back
+            return work(db)
 
     def _connected(self) -> sqlite3.Connection:
         """A connection to the file that is there now: what goes into one that was deleted is lost."""
         file = self._path.stat()
-        if self._db is None or self._file is None or not os.path.samestat(file, self._file):
+        if self._db is None or self.file is None or not os.path.samestat(file, self.file):
             self._disconnect()
-            self._db, self._file = connect(self._path, self._busy_seconds), file
+            self._db, self.file = connect(self._path, self._busy_seconds), file
         return self._db
 
     async def close(self) -> None:
@@ -73,4 +81,14 @@ def connect(path: Path, busy_seconds: float) -> sqlite3.Connection:
     db = sqlite3.connect(path, timeout=busy_seconds, isolation_level=None)
     # In WAL mode this loses nothing when a process dies; when the machine does, the last moments.
     db.execute("PRAGMA synchronous = NORMAL")
+    db.execute(f"PRAGMA journal_size_limit = {JOURNAL_BYTES}")
     return db
+
+
+def _guarded(work: Callable[[], T]) -> T:
+    try:
+        return work()
+    except (OSError, sqlite3.Error) as error:
+        raise StoreAwayError(f"SQLite: {error}") from error
+    except ValidationError as error:
+        raise StoreAwayError(f"SQLite: a {error.title} that is kept cannot be read") from error

@@ -1,0 +1,83 @@
+"""Stands before the second level: what fails or takes too long is counted, told of once, and left alone."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Literal, TypeVar
+
+from embedsvc.breaker import Breaker
+from embedsvc.metrics.cache import CacheMetrics
+from embedsvc.store.presence import Presence
+from embedsvc.store.protocols import StoreAwayError, StoreError, StoreRefusedError
+
+T = TypeVar("T")
+
+
+class Guard:
+    """Stands before one operation. For one event loop.
+
+    Args:
+        operation: Which.
+        metrics: Where it is counted.
+        away: Is told when the level cannot be reached.
+        refused: Is told when it refuses, and when it does what it is asked.
+    """
+
+    def __init__(
+        self, operation: Literal["get", "set"], metrics: CacheMetrics, away: Presence, refused: Presence
+    ) -> None:
+        self._breaker = Breaker()
+        self._seconds = metrics.seconds.labels(operation)
+        self._failures = metrics.failures.labels(operation)
+        self._away = away
+        self._refused = refused
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the operation is left alone because it failed."""
+        return self._breaker.state != "closed"
+
+    @property
+    def pause_left(self) -> float:
+        """Seconds until it may be tried."""
+        return self._breaker.pause_left
+
+    async def run(self, call: Callable[[], Awaitable[T]], seconds: float) -> T:
+        """Do it, if it has not failed before.
+
+        Args:
+            call: Does it.
+            seconds: How long it may take.
+
+        Raises:
+            StoreError: It was not done, for whatever reason.
+        """
+        if not self._breaker.allows():
+            raise StoreAwayError("it failed before, and is left alone for a moment")
+        began = time.monotonic()
+        try:
+            async with asyncio.timeout(seconds):
+                result = await call()
+        except TimeoutError:
+            raise self._failed(StoreAwayError(f"no answer within {seconds:g} seconds")) from None
+        except StoreError as error:
+            raise self._failed(error) from None
+        except Exception as error:  # whatever it is, nobody's request fails of it
+            raise self._failed(StoreAwayError(repr(error))) from error
+        except BaseException:
+            self._breaker.abandoned()
+            raise
+        self._seconds.observe(time.monotonic() - began)
+        self._succeeded()
+        return result
+
+    def _succeeded(self) -> None:
+        self._breaker.succeeded()
+        self._refused.answered()
+
+    def _failed(self, error: StoreError) -> StoreError:
+        self._failures.inc()
+        self._breaker.failed()
+        if self.is_open:  # else it may be chance
+            (self._refused if isinstance(error, StoreRefusedError) else self._away).failed(error)
+        return error

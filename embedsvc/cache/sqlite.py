@@ -1,0 +1,127 @@
+"""The second level as a file: one thread writes, one reads, the event loop waits for neither."""
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import TypeVar
+
+from embedsvc.cache import sqlite_file as file
+from embedsvc.cache import sqlite_rows as rows
+from embedsvc.cache.level import Measure
+from embedsvc.config.cache import CacheSettings
+from embedsvc.store.protocols import StoreAwayError, StoreRefusedError
+from embedsvc.store.sqlite.lane import Lane, Work
+
+BUSY_SECONDS = 2.0
+"""How long a writer waits for another process's."""
+
+REFUSALS = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_READONLY,
+    }
+)
+"""What may keep writers out of a file that can be read."""
+
+PAGES = 64
+"""That are given back to the disk in one transaction: a megabyte."""
+
+SPARE_PAGES = 256
+"""Free ones that the file keeps while servers write to it."""
+
+T = TypeVar("T")
+
+
+class SqliteLevel:
+    """See `level.Level`. Open it with `open_sqlite_level`."""
+
+    def __init__(self, reading: Lane, writing: Lane, settings: CacheSettings) -> None:
+        self._reading = reading
+        self._writing = writing
+        self._path = settings.path
+        self._bound = settings.disk_bytes
+        self._mend: Callable[[], None] | None = partial(file.prepare, settings.path, BUSY_SECONDS)
+
+    @property
+    def name(self) -> str:
+        """See Level."""
+        return f"the file {self._path}"
+
+    async def get_many(self, keys: Sequence[str]) -> Mapping[str, bytes]:
+        """See Level."""
+        return await self._run(self._reading, partial(rows.get_many, keys=keys))
+
+    async def set_many(self, written: Mapping[str, bytes], seconds: float) -> int:
+        """See Level."""
+        expires_at = time.time() + seconds
+        return await self._write(
+            partial(rows.set_many, rows=written, expires_at=expires_at, bound=self._bound)
+        )
+
+    async def clear(self) -> int:
+        """See Level."""
+        count = await self._write(rows.clear)
+        while await self._write(partial(rows.shrink, pages=PAGES * PAGES, spare=0)):
+            pass
+        return count
+
+    async def generation(self) -> str:
+        """See Level."""
+        return await self._run(self._reading, rows.generation)
+
+    async def measure(self) -> Measure:
+        """See Level."""
+        return await self._run(self._reading, partial(rows.measure, bound=self._bound))
+
+    async def upkeep(self) -> None:
+        """See Level."""
+        while await self._write(partial(rows.purge, now=time.time())):
+            pass
+        while await self._write(partial(rows.shrink, pages=PAGES, spare=SPARE_PAGES)):
+            pass
+
+    async def _write(self, work: Work[T]) -> T:
+        try:
+            return await self._run(self._writing, work)
+        except StoreAwayError as error:
+            if _code(error.__cause__) in REFUSALS:
+                raise StoreRefusedError(str(error)) from error
+            raise
+
+    async def _run(self, lane: Lane, work: Work[T]) -> T:
+        if self._mend:
+            await self._writing.call(self._mend)
+            self._mend = None
+        try:
+            return await lane.run(work)
+        except StoreAwayError as error:
+            self._mend = self._remedy(lane, error.__cause__)
+            raise
+
+    def _remedy(self, lane: Lane, cause: BaseException | None) -> Callable[[], None]:
+        """What is done before anything else is tried."""
+        if lane.file and _code(cause) in file.BROKEN:
+            return partial(file.replace, self._path, lane.file, BUSY_SECONDS)
+        return partial(file.prepare, self._path, BUSY_SECONDS)
+
+
+@asynccontextmanager
+async def open_sqlite_level(settings: CacheSettings) -> AsyncIterator[SqliteLevel]:
+    """Use a file while the context is open; it is made, or made anew, when it is first needed."""
+    reading = Lane(settings.path, "BEGIN", settings.wait_seconds)
+    writing = Lane(settings.path, "BEGIN IMMEDIATE", BUSY_SECONDS)
+    try:
+        yield SqliteLevel(reading, writing, settings)
+    finally:
+        await asyncio.gather(reading.close(), writing.close())
+
+
+def _code(error: BaseException | None) -> int:
+    code: int = getattr(error, "sqlite_errorcode", 0)
+    return code & 0xFF

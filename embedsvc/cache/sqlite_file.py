@@ -1,0 +1,109 @@
+"""The file of the cache: made where there is none, and known from any other."""
+
+import fcntl
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from embedsvc.store.sqlite.lane import connect
+
+APPLICATION = 0x656D6243
+"""PRAGMA application_id, "embC": which says of a file that it is a cache, and may be thrown away."""
+
+VERSION = 1
+"""PRAGMA user_version of the schema."""
+
+PAGE_BYTES = 16_384
+"""Rows of 384 to 1,024 dimensions fill such pages well."""
+
+SCHEMA = (
+    """CREATE TABLE rows (
+        id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, expires_at REAL NOT NULL, row BLOB NOT NULL
+    ) STRICT""",
+    "CREATE INDEX rows_by_expiry ON rows (expires_at)",
+    "CREATE TABLE state (generation TEXT NOT NULL, count INTEGER NOT NULL) STRICT",
+    "INSERT INTO state VALUES ('', 0)",
+    f"PRAGMA application_id = {APPLICATION}",
+    f"PRAGMA user_version = {VERSION}",
+)
+
+BROKEN = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+"""What SQLite says of a file that is damaged, or none of its own."""
+
+
+def prepare(path: Path, busy_seconds: float) -> None:
+    """Make a file where there is none.
+
+    Raises:
+        OSError: It cannot be made.
+        sqlite3.Error: The file there is no cache of this release, or is busy.
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.touch(mode=0o600)
+    try:
+        _make(path, busy_seconds)
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode & 0xFF not in BROKEN or not is_cache(path):
+            raise
+        replace(path, path.stat(), busy_seconds)
+
+
+def replace(path: Path, seen: os.stat_result, busy_seconds: float) -> None:
+    """Throw a damaged file away, and make another.
+
+    Args:
+        path: Where it is.
+        seen: Which it is: one that another process has put in its place stays.
+        busy_seconds: How long to wait for another process.
+
+    Raises:
+        OSError: It cannot be thrown away, or made.
+        sqlite3.Error: See `prepare`.
+    """
+    with _locked(path.with_name(f"{path.name}.lock")):
+        if path.exists() and os.path.samestat(path.stat(), seen):
+            for end in ("", "-wal", "-shm"):
+                path.with_name(path.name + end).unlink(missing_ok=True)
+        prepare(path, busy_seconds)
+
+
+def is_cache(path: Path) -> bool:
+    """Whether a file's head says that it is a cache (https://sqlite.org/fileformat2.html, offset 68)."""
+    with path.open("rb") as file:
+        return file.read(72)[68:] == APPLICATION.to_bytes(4)
+
+
+def _make(path: Path, busy_seconds: float) -> None:
+    with closing(connect(path, busy_seconds)) as db:
+        if _is_made(db):
+            return
+        db.execute(f"PRAGMA page_size = {PAGE_BYTES}")
+        db.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("BEGIN IMMEDIATE")
+        if not _is_made(db):
+            for statement in SCHEMA:
+                db.execute(statement)
+        db.execute("COMMIT")
+
+
+def _is_made(db: sqlite3.Connection) -> bool:
+    application, version, tables = (
+        db.execute(question).fetchone()[0]
+        for question in ("PRAGMA application_id", "PRAGMA user_version", "SELECT COUNT(*) FROM sqlite_master")
+    )
+    if application == APPLICATION and version == VERSION:
+        return True
+    if application or version or tables:
+        raise sqlite3.NotSupportedError("the file is not a cache of this release, and is left alone")
+    return False
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Be the only process in the block; leaving the block, or dying in it, lets the next in."""
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,82 @@
+"""A request, and who is to answer it."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from embedsvc import quantize, validate
+from embedsvc.engine.admission import Admission
+from embedsvc.providers.provider import EmbeddingProvider, Worker
+from embedsvc.types import Caller, EmbedRequest, TextOrIds
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A request, and who is to answer it.
+
+    Attributes:
+        request: What is asked.
+        caller: By whom.
+        model: Who computes it.
+        admission: The bound on what waits there.
+    """
+
+    request: EmbedRequest
+    caller: Caller
+    model: EmbeddingProvider
+    admission: Admission
+
+    @property
+    def normalizes(self) -> bool:
+        """Whether vectors are scaled to length 1."""
+        wanted = self.request.normalize
+        return self.model.card.files.normalized if wanted is None else wanted
+
+    def dimensions(self) -> int:
+        """How many are kept.
+
+        Raises:
+            InvalidRequestError: Out of range, or not allowed for this model; or not to be had in the number
+                format that is asked for.
+        """
+        card, output_type = self.model.card, self.request.output_type
+        kept = validate.check_dimensions(
+            self.request.dimensions or card.dimensions,
+            self.model.dimensions,
+            allowed=card.allows_dimensions,
+            model=card.name,
+        )
+        quantize.check(output_type, kept, card.calibration, card.name, normalized=self.normalizes)
+        return kept
+
+    def likely_tokens(self, item: TextOrIds) -> int:
+        """What an input may cost before it is tokenized: scarcely ever more tokens than characters."""
+        return min(len(item) + 2, self.model.tokenizer.max_tokens)
+
+
+class Stay:
+    """What an order holds while it is worked on: the model itself, and room in its queue.
+
+    Args:
+        order: Whose.
+        stack: What closes it.
+    """
+
+    def __init__(self, order: Order, stack: AsyncExitStack) -> None:
+        self._order = order
+        self._stack = stack
+
+    async def begin(self, tokens: int) -> None:
+        """Hold the model, so that one that is replaced meanwhile still answers, and take room.
+
+        Raises:
+            OverloadedError: There is no room.
+        """
+        self._stack.enter_context(self._order.model.held())
+        await self._stack.enter_async_context(self._order.admission.admit(tokens, self._order.caller))
+
+    @asynccontextmanager
+    async def taken(self) -> AsyncIterator[Worker]:
+        """Take over all of it, and compute: a task that may outlive the request has it until it leaves."""
+        async with self._stack.pop_all(), self._order.model.entered(self._order.caller) as worker:
+            yield worker

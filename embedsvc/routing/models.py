@@ -1,0 +1,136 @@
+"""Every model by every name: those of this machine, those elsewhere, and names that stand for one of two."""
+
+import random
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from embedsvc.config import Settings
+from embedsvc.engine.admission import Admission
+from embedsvc.engine.engine import Engine
+from embedsvc.errors import ModelNotFoundError
+from embedsvc.providers.provider import EmbeddingProvider
+from embedsvc.routing.feed import Routes, Surroundings, open_feed
+from embedsvc.routing.route import from_settings, is_shadowed, side_of
+from embedsvc.store.protocols import RouteStore
+from embedsvc.types import Caller
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Who answers a request.
+
+    Attributes:
+        model: The one that should.
+        alias: The name of the route that says so; empty where the request names a model.
+        fallback: Who may answer in its place; None: nobody.
+        shadow: Who is sent the same, and answers nobody; None: nobody.
+    """
+
+    model: EmbeddingProvider
+    alias: str = ""
+    fallback: EmbeddingProvider | None = None
+    shadow: EmbeddingProvider | None = None
+
+
+class Models:
+    """Finds models. Open it with `open_models`.
+
+    Args:
+        engine: Those of this machine.
+        remote: Those elsewhere, by canonical name.
+        settings: What is configured.
+
+    Attributes:
+        routes: The routes, as they are now.
+        configured: Those of the configuration alone.
+    """
+
+    def __init__(self, engine: Engine, remote: Mapping[str, EmbeddingProvider], settings: Settings) -> None:
+        self.routes = self.configured = _read(settings)
+        self._engine = engine
+        self._remote = remote
+        self._elsewhere = Admission(settings.engine.queue_tokens)
+
+    def follow(self, routes: Routes) -> None:
+        """Go by other routes from now on."""
+        self.routes = routes
+
+    async def apply(self, settings: Settings) -> None:
+        """Take the routes of a new configuration; the feed sees to it that they count."""
+        self.configured = _read(settings)
+
+    @property
+    def all(self) -> Mapping[str, EmbeddingProvider]:
+        """Every model by canonical name, the primary one first."""
+        return {**self._engine.models, **self._remote}
+
+    @property
+    def names(self) -> Mapping[str, EmbeddingProvider]:
+        """Models by every name that they answer to; of a route, the one that it leads to."""
+        found = {**self._engine.names, **self._remote}
+        routes = self.routes.items()
+        return found | {alias: found[route.model] for alias, route in routes if route.model in found}
+
+    def find(self, name: str) -> EmbeddingProvider:
+        """Return a model by its name or an alias; by the empty name, the primary one.
+
+        Raises:
+            ModelNotFoundError: No model has this name.
+        """
+        if route := self.routes.get(name):
+            name = route.model
+        if remote := self._remote.get(name):
+            return remote
+        try:
+            return self._engine.find(name)
+        except ModelNotFoundError:
+            raise ModelNotFoundError(
+                f"the model {name[:64]!r} does not exist; this server has {', '.join(self.all)}",
+                param="model",
+            ) from None
+
+    def choose(self, name: str, caller: Caller) -> Choice:
+        """Say who answers a request.
+
+        Raises:
+            ModelNotFoundError: No model has this name.
+        """
+        route = self.routes.get(name)
+        if route is None:
+            return Choice(self.find(name))
+        answering, other = side_of(route, caller.name, caller.index)
+        if not other:
+            return Choice(self.find(answering), name)
+        return Choice(
+            self.find(answering),
+            name,
+            fallback=self.find(other) if route.fallback else None,
+            shadow=self.find(other) if is_shadowed(route, random.random()) else None,  # noqa: S311 - a sample
+        )
+
+    def admission(self, model: EmbeddingProvider) -> Admission:
+        """The bound on what waits for a model: what is slow elsewhere does not fill the engine's queue."""
+        return self._elsewhere if model.card.name in self._remote else self._engine.admission
+
+
+@asynccontextmanager
+async def open_models(
+    engine: Engine, remote: Mapping[str, EmbeddingProvider], settings: Settings, store: RouteStore
+) -> AsyncIterator[Models]:
+    """Go by what the configuration and the store say of aliases while the context is open.
+
+    Args:
+        engine: The models of this machine.
+        remote: Those elsewhere, by canonical name.
+        settings: What is configured.
+        store: Where `embedsvc migrate set` keeps what it says.
+    """
+    models = Models(engine, remote, settings)
+    around = Surroundings(lambda: models.configured, lambda: models.all, models.follow)
+    async with open_feed(store, around):
+        yield models
+
+
+def _read(settings: Settings) -> Routes:
+    return {alias: from_settings(alias, route) for alias, route in settings.routes.items()}
