@@ -7,6 +7,7 @@ import asyncio
 import os
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -51,9 +52,9 @@ def serve() -> None:
 
     with Path(os.environ[GAPS]).open("w", buffering=1) as file:
 
-        async def probed(settings: Settings) -> None:
+        async def probed(settings: Settings, read: Callable[[], Settings]) -> None:
             async with running(partial(_probe, file)):
-                await plain(settings)
+                await plain(settings, read)
 
         app.serve = probed
         sys.exit(cli.run(["serve"]))

@@ -85,4 +85,6 @@ def _changes(before: Settings, after: Settings, sections: set[str]) -> Iterator[
 
 def _items(section: BaseModel | dict[str, object]) -> dict[str, object]:
     """A table of the file: of settings, or of names that somebody has chosen."""
-    return dict(section) if isinstance(section, BaseModel) else section
+    if isinstance(section, BaseModel):
+        return {name: getattr(section, name) for name in type(section).model_fields}
+    return section

@@ -28,6 +28,25 @@ async def main():
 
 (uvloop if "uvloop" in sys.argv else asyncio).run(main())
 """
+HANGS_UP = """
+import asyncio, sys, uvloop
+from embedsvc.signals import hang_ups, ignore_hang_ups
+
+async def main():
+    asked = hang_ups()
+    print("ready", flush=True)
+    while True:
+        await asked.wait()
+        asked.clear()
+        print("asked", flush=True)
+
+async def deaf():
+    ignore_hang_ups()
+    print("ready", flush=True)
+    await asyncio.Event().wait()
+
+(uvloop if "uvloop" in sys.argv else asyncio).run(deaf() if "deaf" in sys.argv else main())
+"""
 ORPHAN = """
 import signal
 from embedsvc.signals import die_with_parent
@@ -57,6 +76,23 @@ async def test_the_first_signal_asks_and_the_second_has_its_usual_effect(number,
     assert await process.output.readline() == b"asked\n"
     os.kill(process.pid, number)
     assert await asyncio.wait_for(process.wait(), SECONDS) == -number
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+async def test_sighup_asks_each_time_and_ends_nothing(loop):
+    process = await started(HANGS_UP, loop)
+    for _ in range(3):
+        os.kill(process.pid, signal.SIGHUP)
+        assert await process.output.readline() == b"asked\n"
+    await stop(process, SECONDS)
+    assert process.returncode == -signal.SIGTERM
+
+
+async def test_sighup_may_do_nothing():
+    process = await started(HANGS_UP, "deaf")
+    os.kill(process.pid, signal.SIGHUP)
+    await stop(process, SECONDS)
+    assert process.returncode == -signal.SIGTERM
 
 
 async def test_a_process_that_ends_when_asked_is_not_killed():
