@@ -16,6 +16,8 @@ from embedsvc.calibration import Calibration
 from embedsvc.config import Settings
 from embedsvc.embedder import Embedder
 from embedsvc.engine.admission import Door
+from embedsvc.engine.loader import State
+from embedsvc.engine.served import ServedModel
 from embedsvc.errors import EmbedsvcError, InternalError, InvalidRequestError
 from embedsvc.interceptors.base import Context
 from embedsvc.interceptors.call import account, caller_name, metadata, request_id
@@ -38,6 +40,14 @@ LARGE_INPUT = 8192
 
 PRIORITY = "x-embedsvc-priority"
 """The metadata in which a caller says whether somebody waits: "interactive" or "bulk"."""
+
+STATES = {
+    State.IDLE: model_pb2.MODEL_STATE_IDLE,
+    State.LOADING: model_pb2.MODEL_STATE_LOADING,
+    State.READY: model_pb2.MODEL_STATE_READY,
+    State.FAILED: model_pb2.MODEL_STATE_FAILED,
+}
+"""What the protocol calls them."""
 
 INDEX = "x-embedsvc-index"
 """The metadata in which a caller says which of its indexes vectors are for: a route may go by it."""
@@ -214,7 +224,6 @@ class ModelService:
 
 
 def _describe(model: EmbeddingProvider) -> model_pb2.Model:
-    ready = model_pb2.MODEL_STATE_READY if model.ready else model_pb2.MODEL_STATE_FAILED
     return model_pb2.Model(
         name=model.card.name,
         aliases=model.card.aliases,
@@ -224,11 +233,17 @@ def _describe(model: EmbeddingProvider) -> model_pb2.Model:
         normalized=model.card.files.normalized,
         prompts={kind: text for kind, text in model.card.files.prompts.items() if text},
         devices=model.devices,
-        state=ready,
+        state=_state(model),
         revision=model.card.files.revision,
         primary=model.card.primary,
         calibration=_calibration(model.card.calibration),
     )
+
+
+def _state(model: EmbeddingProvider) -> "model_pb2.ModelState.ValueType":
+    if isinstance(model, ServedModel):
+        return STATES[model.state]
+    return model_pb2.MODEL_STATE_READY if model.ready else model_pb2.MODEL_STATE_FAILED
 
 
 def _calibration(calibration: Calibration | None) -> model_pb2.Calibration | None:
