@@ -4,7 +4,18 @@ from collections.abc import Iterator
 
 from pydantic import BaseModel
 
-from embedsvc.config import PREFIX, EdgeRates, IdentitySettings, ModelOverrides, Settings
+from embedsvc.config import (
+    PREFIX,
+    EdgeRates,
+    EdgeSettings,
+    IdentitySettings,
+    ModelOverrides,
+    ModelSettings,
+    ProviderSettings,
+    RemoteModelSettings,
+    RouteSettings,
+    Settings,
+)
 
 HEAD = f"""# Configuration
 
@@ -17,16 +28,29 @@ that does not exist, or a value that cannot be, stops the start and is named. Re
 to the working folder. Secrets are never settings: keys and certificates are files that settings point to.
 """
 
+NAMED = ("providers", "routes")
+"""Sections that are tables with names of the operator's choice."""
+
+OWN_TABLES = {
+    ModelSettings: ("settings",),
+    EdgeSettings: ("rates",),
+    ProviderSettings: ("models",),
+}
+"""What of a section has a table of its own."""
+
 
 def lines() -> Iterator[str]:
     """The document, a line at a time."""
     yield HEAD
     for name, field in Settings.model_fields.items():
-        section = field.annotation
-        yield from _section(f"[{name}]", section)
+        if name not in NAMED:
+            yield from _section(f"[{name}]", field.annotation)
     yield from _section('[models.settings."NAME"]', ModelOverrides)
     yield from _section("[[auth.identities]]", IdentitySettings)
     yield from _section("[edge.rates]", EdgeRates)
+    yield from _section("[providers.NAME]", ProviderSettings)
+    yield from _section('[providers.NAME.models."MODEL"]', RemoteModelSettings)
+    yield from _section('[routes."ALIAS"]', RouteSettings)
 
 
 def _section(title: str, section: type[BaseModel]) -> Iterator[str]:
@@ -36,7 +60,7 @@ def _section(title: str, section: type[BaseModel]) -> Iterator[str]:
     yield "| key | default | meaning |"
     yield "|---|---|---|"
     for name, field in section.model_fields.items():
-        if name in ("settings", "rates"):  # a table of its own
+        if name in OWN_TABLES.get(section, ()):
             continue
         yield f"| `{name}` | {_default(field)} | {_prose(field)} |"
     yield ""

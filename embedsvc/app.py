@@ -18,7 +18,7 @@ from embedsvc.engine.sharing import Sharing
 from embedsvc.health import report_health
 from embedsvc.metrics import Metrics, serve_metrics
 from embedsvc.probes import answer_probes
-from embedsvc.providers.opening import open_providers
+from embedsvc.providers.opening import open_providers, states
 from embedsvc.reload import Hook, Reloader
 from embedsvc.routing.models import open_models
 from embedsvc.server import Core, build_server
@@ -82,7 +82,7 @@ async def answering(
         gc.collect()
         gc.freeze()
         await server.start()
-        await health.follow(engine)
+        await health.follow(engine, partial(states, remote.values()))
         log.info("serving", host=settings.server.host, port=settings.server.port)
         yield [Hook(frozenset({"models"}), engine.apply), Hook(frozenset({"routes"}), models.apply)]
         log.info("draining", seconds=settings.server.drain_seconds)

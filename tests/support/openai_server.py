@@ -55,12 +55,14 @@ class Request:
     Attributes:
         headers: By their names in small letters.
         body: What it says, of a POST.
+        at: When, in seconds of time.monotonic.
     """
 
     method: str
     path: str
     headers: dict[str, str]
     body: dict[str, Any] = field(default_factory=dict)
+    at: float = field(default_factory=time.monotonic)
 
     @property
     def texts(self) -> list[str]:

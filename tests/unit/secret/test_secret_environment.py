@@ -70,6 +70,8 @@ def test_settings_that_are_known_to_be_paths_are_none_unless_they_hold_an_api_ke
         ("vault", "VAULT_TOKEN", "vault.token_file"),
         ("aws", "AWS_SECRET_ACCESS_KEY", "shared credentials file"),
         ("aws", "AWS_SESSION_TOKEN", "shared credentials file"),
+        ("providers", "OPENAI_API_KEY", "providers.NAME.key"),
+        ("providers", "OPENAI_ADMIN_KEY", "providers.NAME.key"),
     ],
 )
 def test_what_a_library_would_take_is_refused_only_where_it_is_used(use, name, instead):
@@ -83,7 +85,7 @@ def test_what_a_library_would_take_is_refused_only_where_it_is_used(use, name, i
 @pytest.mark.parametrize(
     "name",
     [
-        "OPENAI_API_KEY",
+        "COHERE_API_KEY",
         "GITHUB_TOKEN",
         "AWS_ACCESS_KEY_ID",
         "AWS_SHARED_CREDENTIALS_FILE",
