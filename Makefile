@@ -13,7 +13,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run init lint format test bench bench-endure bench-trust bench-edge bench-gpu docs proto stubs baseline lock clean
+.PHONY: help run init lint format test bench bench-endure bench-trust bench-edge bench-cache bench-gpu docs proto stubs baseline lock clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -55,6 +55,9 @@ bench-trust: .venv/.bench .venv/.test proto convex/node_modules/.stamp ## what a
 
 bench-edge: .venv/.bench proto ## what Envoy adds to a short text, beside calling a server directly
 	@$(BIN)/python bench/edge.py
+
+bench-cache: .venv/.bench proto ## what the cache saves, and what it costs a request that finds nothing
+	@$(BIN)/python bench/cached.py
 
 bench-gpu: ## measure on a GPU, correctness first; with .venv where there is one, else with PYTHON and its torch
 	PYTHONPATH=. $(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) bench/gpu.py $(BENCH)

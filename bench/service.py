@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from model import MODEL, ROOT
 from processes import Command, Program, free_ports, running, wait_until_ready
@@ -57,7 +58,11 @@ class Service:
 
 @contextmanager
 def run_service(
-    folder: Path, encoder: str, model: Path, command: Command = (BIN / "embedsvc", "serve")
+    folder: Path,
+    encoder: str,
+    model: Path,
+    command: Command = (BIN / "embedsvc", "serve"),
+    more: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[Service]:
     """Run the service until the context ends.
 
@@ -66,11 +71,12 @@ def run_service(
         encoder: `engine.encoder`; all else is as it comes.
         model: Where the model's files are.
         command: What starts the server.
+        more: Further variables of its environment.
     """
     folder.mkdir()
     api_key = _make_state(folder)
     ports = free_ports("server", "metrics", *EDGE_PORTS)
-    settings = _settings(folder, ports) | _model_settings(encoder, model)
+    settings = _settings(folder, ports) | _model_settings(encoder, model) | more
     _render_edge(folder, settings)
     with (
         running(command, folder / "server.log", settings) as server,
@@ -110,6 +116,7 @@ def _settings(folder: Path, ports: Mapping[str, int]) -> dict[str, str]:
         "AUTH__KEYS": f"file:{folder / 'api_keys'}",
         "AUTH__NONCES": folder / "nonces",
         "STORE__PATH": folder / "embedsvc.db",
+        "CACHE__PATH": folder / "cache.db",
     }
     return {f"EMBEDSVC_{name}": str(value) for name, value in values.items()}
 

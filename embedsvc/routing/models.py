@@ -68,9 +68,9 @@ class Models:
     @property
     def names(self) -> Mapping[str, EmbeddingProvider]:
         """Models by every name that they answer to; of a route, the one that it leads to."""
-        found = {**self._engine.names, **self._remote}
-        routes = self.routes.items()
-        return found | {alias: found[route.model] for alias, route in routes if route.model in found}
+        own = {**self._engine.names, **self._remote}
+        routed = {alias: own.get(route.model) for alias, route in self.routes.items()}
+        return {name: model for name, model in (own | routed).items() if model}
 
     def find(self, name: str) -> EmbeddingProvider:
         """Return a model by its name or an alias; by the empty name, the primary one.
@@ -108,6 +108,10 @@ class Models:
             fallback=self.find(other) if route.fallback else None,
             shadow=self.find(other) if is_shadowed(route, random.random()) else None,  # noqa: S311 - a sample
         )
+
+    def is_here(self, name: str) -> bool:
+        """Whether this machine computes a model, by its own name."""
+        return name not in self._remote
 
     def admission(self, model: EmbeddingProvider) -> Admission:
         """The bound on what waits for a model: what is slow elsewhere does not fill the engine's queue."""

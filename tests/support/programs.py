@@ -166,6 +166,7 @@ def run_server(
     state: State, folder: Path, encoder: str = "sentence-transformers", **values: object
 ) -> Iterator[Server]:
     """Run `embedsvc serve` until the context ends; it must then stop cleanly, within its drain."""
+    values = {"CACHE__PATH": folder / "cache.db", **values}
     environment = settings_for(state, ENGINE__ENCODER=encoder, **values)
     log = folder / "server.log"
     with log.open("wb") as file:
