@@ -1,7 +1,7 @@
 """Rows on their way to the second level: nobody waits for them, and not too many wait."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 from itertools import islice
 
@@ -11,6 +11,7 @@ from prometheus_client import Counter
 from embedsvc.background import running
 from embedsvc.cache.memory import size_of
 from embedsvc.cache.row import Key, Row
+from embedsvc.cache.second import Second
 from embedsvc.cache.wire import encode
 from embedsvc.store.protocols import StoreAwayError, StoreRefusedError
 
@@ -26,8 +27,6 @@ PAUSE_SECONDS = 0.05
 LEAVE_SECONDS = 2.0
 """How long what waits at the end may take."""
 
-Write = Callable[[Mapping[str, bytes]], Awaitable[None]]
-Pause = Callable[[], float]
 
 log = structlog.get_logger()
 
@@ -36,14 +35,12 @@ class Behind:
     """Writes rows, the first to come first. For one event loop. Open it with `open_behind`.
 
     Args:
-        write: Writes some.
-        pause: Returns the seconds until it makes sense to write, after it failed.
+        second: Where to.
         dropped: Counts rows that are not written.
     """
 
-    def __init__(self, write: Write, pause: Pause, dropped: Counter) -> None:
-        self._write = write
-        self._pause = pause
+    def __init__(self, second: Second, dropped: Counter) -> None:
+        self._second = second
         self._dropped = dropped
         self._waiting: dict[Key, Row] = {}
         self._bytes = 0
@@ -92,10 +89,10 @@ class Behind:
     async def _write_some(self) -> None:
         batch = dict(islice(self._waiting.items(), AT_ONCE))
         try:
-            await self._write({key.short: encode(key, row) for key, row in batch.items()})
+            await self._second.set_many({key.short: encode(key, row) for key, row in batch.items()})
         except StoreAwayError:  # of which the guard has told
             self._idle.set()
-            await asyncio.sleep(max(PAUSE_SECONDS, self._pause()))
+            await asyncio.sleep(max(PAUSE_SECONDS, self._second.pause_left))
             return
         except StoreRefusedError:
             self._dropped.inc(len(batch))
@@ -112,9 +109,9 @@ class Behind:
 
 
 @asynccontextmanager
-async def open_behind(write: Write, pause: Pause, dropped: Counter) -> AsyncIterator[Behind]:
+async def open_behind(second: Second, dropped: Counter) -> AsyncIterator[Behind]:
     """Write in the background while the context is open; leaving writes what is left."""
-    behind = Behind(write, pause, dropped)
+    behind = Behind(second, dropped)
     async with running(behind.drain):
         try:
             yield behind

@@ -1,7 +1,6 @@
 """Stands before the second level: what fails or takes too long is counted, told of once, and left alone."""
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from typing import Literal, TypeVar
 
@@ -27,7 +26,6 @@ class Guard:
         self, operation: Literal["get", "set"], metrics: CacheMetrics, away: Presence, refused: Presence
     ) -> None:
         self._breaker = Breaker()
-        self._seconds = metrics.seconds.labels(operation)
         self._failures = metrics.failures.labels(operation)
         self._away = away
         self._refused = refused
@@ -54,7 +52,6 @@ class Guard:
         """
         if not self._breaker.allows():
             raise StoreAwayError("it failed before, and is left alone for a moment")
-        began = time.monotonic()
         try:
             async with asyncio.timeout(seconds):
                 result = await call()
@@ -67,13 +64,9 @@ class Guard:
         except BaseException:
             self._breaker.abandoned()
             raise
-        self._seconds.observe(time.monotonic() - began)
-        self._succeeded()
-        return result
-
-    def _succeeded(self) -> None:
         self._breaker.succeeded()
         self._refused.answered()
+        return result
 
     def _failed(self, error: StoreError) -> StoreError:
         self._failures.inc()

@@ -1,22 +1,23 @@
 """The second level as the cache sees it: it never fails, it knows less."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
+from typing import TypeVar
 
-from embedsvc.cache.behind import Behind, open_behind
 from embedsvc.cache.guard import Guard
 from embedsvc.cache.level import Level, Measure
 from embedsvc.cache.redis import Password, open_redis_level
-from embedsvc.cache.row import Key, Row
+from embedsvc.cache.row import Key
 from embedsvc.cache.sqlite import open_sqlite_level
 from embedsvc.config.cache import CacheSettings
 from embedsvc.metrics.cache import CacheMetrics
+from embedsvc.periods import DAY
 from embedsvc.store.presence import Presence
 from embedsvc.store.protocols import StoreError
 
-DAY = 86_400
+T = TypeVar("T")
 
 LOOK_SECONDS = 1.0
 """How long a question that no request waits for may take."""
@@ -26,7 +27,7 @@ WORK_SECONDS = 5.0
 
 
 class Second:
-    """Asks a level, and writes to it behind everybody's back. Open it with `open_second`.
+    """Asks a level. Open it with `open_second`.
 
     Args:
         level: Which.
@@ -39,6 +40,8 @@ class Second:
         self._wait = settings.wait_seconds
         self._ttl = settings.ttl_days * DAY
         self._evicted = metrics.evicted.labels("second")
+        self._get_seconds = metrics.seconds.labels("get")
+        self._set_seconds = metrics.seconds.labels("set")
         away = Presence(
             f"the cache's second level, {level.name}, is away: texts that memory does not have are computed",
             "the cache's second level is back",
@@ -59,36 +62,65 @@ class Second:
         """What it has, by short key; nothing where it does not answer in time."""
         names = list(dict.fromkeys(key.short for key in keys))
         try:
-            return await self._reading.run(partial(self._level.get_many, names), self._wait)
+            with self._get_seconds.time():
+                return await self._reading.run(partial(self._level.get_many, names), self._wait)
         except StoreError:
             return {}
 
-    async def generation(self) -> str:
-        """See `Level.generation`; empty where it does not answer."""
+    async def set_many(self, rows: Mapping[str, bytes]) -> None:
+        """Keep rows. Raises StoreError."""
+        with self._set_seconds.time():
+            keeping = partial(self._level.set_many, rows, self._ttl)
+            self._evicted.inc(await self._writing.run(keeping, WORK_SECONDS))
+
+    @property
+    def pause_left(self) -> float:
+        """Seconds until keeping rows makes sense."""
+        return self._writing.pause_left
+
+    async def generation(self) -> str | None:
+        """See `Level.generation`; None where it does not answer."""
         try:
             return await self._reading.run(self._level.generation, LOOK_SECONDS)
         except StoreError:
-            return ""
+            return None
 
     async def measure(self) -> Measure | None:
         """See `Level.measure`; None where it does not say."""
+        return await self._aside(self._level.measure)
+
+    async def upkeep(self) -> None:
+        """See `Level.upkeep`."""
+        await self._aside(self._level.upkeep)
+
+    async def _aside(self, call: Callable[[], Awaitable[T]]) -> T | None:
+        """Do what no row depends on; whether that fails, says nothing of the others."""
         if self.is_away:
             return None
         try:
             async with asyncio.timeout(WORK_SECONDS):
-                return await self._level.measure()
+                return await call()
         except (StoreError, TimeoutError):
             return None
 
-    async def upkeep(self) -> None:
-        """See `Level.upkeep`. Raises StoreError."""
-        await self._writing.run(self._level.upkeep, WORK_SECONDS)
 
-    async def write(self, rows: Mapping[str, bytes]) -> None:
-        """Keep rows. Raises StoreError."""
-        gone = await self._writing.run(partial(self._level.set_many, rows, self._ttl), WORK_SECONDS)
-        self._evicted.inc(gone)
+@asynccontextmanager
+async def open_second(
+    settings: CacheSettings, password: Password | None, metrics: CacheMetrics
+) -> AsyncIterator[Second | None]:
+    """Use the level that the settings choose while the context is open; None where that is none.
 
-    def pause(self) -> float:
-        """Seconds until writing makes sense."""
-        return self._writing.pause_left
+    It need not be there, now or at any time.
+    """
+    if settings.second == "none":
+        yield None
+        return
+    async with open_level(settings, password) as level:
+        yield Second(level, settings, metrics)
+
+
+def open_level(settings: CacheSettings, password: Password | None) -> AbstractAsyncContextManager[Level]:
+    """The level that the settings choose, which is not none."""
+    if settings.second == "redis":
+        return open_redis_level(settings, password)
+    return open_sqlite_level(settings)

@@ -35,6 +35,9 @@ PAGES = 64
 SPARE_PAGES = 256
 """Free ones that the file keeps while servers write to it."""
 
+STEPS = 32
+"""Transactions of one kind of upkeep; what is left, the next one does."""
+
 T = TypeVar("T")
 
 
@@ -81,10 +84,13 @@ class SqliteLevel:
 
     async def upkeep(self) -> None:
         """See Level."""
-        while await self._write(partial(rows.purge, now=time.time())):
-            pass
-        while await self._write(partial(rows.shrink, pages=PAGES, spare=SPARE_PAGES)):
-            pass
+        for work in (
+            partial(rows.purge, now=time.time()),
+            partial(rows.shrink, pages=PAGES, spare=SPARE_PAGES),
+        ):
+            for _ in range(STEPS):
+                if not await self._write(work):
+                    break
 
     async def _write(self, work: Work[T]) -> T:
         try:
