@@ -17,6 +17,7 @@ from embedsvc.engine.engine import open_engine
 from embedsvc.engine.sharing import Sharing
 from embedsvc.health import report_health
 from embedsvc.metrics import Metrics, serve_metrics
+from embedsvc.metrics.cost import count_machine
 from embedsvc.probes import answer_probes
 from embedsvc.providers.opening import open_providers, states
 from embedsvc.reload import Hook, Reloader
@@ -43,6 +44,7 @@ async def serve(settings: Settings, read: Callable[[], Settings]) -> None:
     """
     stopping, hung_up = stop_on_signals(), hang_ups()
     metrics = Metrics()
+    count_machine(metrics.registry, settings.cost)
     with serve_metrics(metrics.registry, settings.metrics):
         async with answering(settings, metrics) as hooks:
             reloader = Reloader(settings, read, hooks, metrics.loading.reloads)

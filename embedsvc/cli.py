@@ -15,7 +15,7 @@ from embedsvc.config import Settings, load
 from embedsvc.dev import handout, launcher, state
 from embedsvc.doctor import command as doctor
 from embedsvc.errors import ConfigurationError
-from embedsvc.operator import keys_command, migrate_command, usage_command
+from embedsvc.operator import cost_command, keys_command, migrate_command, usage_command
 from rest_shim import edge
 
 Command = Callable[[Settings, argparse.Namespace], None]
@@ -58,6 +58,9 @@ def _parser() -> argparse.ArgumentParser:
     usage = commands.add_parser("usage", help="show what was used, by whom, and what it saved")
     usage_command.add_arguments(usage)
     usage.set_defaults(command=usage_command.run)
+    cost = commands.add_parser("cost", help="show what vectors cost here, beside OpenAI's prices")
+    cost_command.add_arguments(cost)
+    cost.set_defaults(command=cost_command.run)
     migrate = commands.add_parser("migrate", help="change which models answer for a name, step by step")
     migrate_command.add_parsers(migrate)
     examined = commands.add_parser("doctor", help="look at all that the service needs, and say what to do")

@@ -95,6 +95,8 @@ class Embedder:
     def _count(self, choice: Choice, embeddings: Embeddings) -> None:
         self._metrics.texts.labels(embeddings.model).inc(len(embeddings.tokens) - len(embeddings.errors))
         self._metrics.tokens.labels(embeddings.model).inc(embeddings.total_tokens)
+        if self._models.is_here(embeddings.model):
+            self._metrics.cost.answered(embeddings.total_tokens)
         if choice.alias:
             self._metrics.routes.answers.labels(choice.alias, embeddings.model).inc()
         if embeddings.fallback_from:

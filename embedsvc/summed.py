@@ -23,9 +23,10 @@ OWNED = frozenset(
         "embeddings_model_loads",
         "embeddings_model_load_seconds",
         "embeddings_model_evictions",
+        "embeddings_machine_usd",
     }
 )
-"""What is known of replicas: their owner's word counts, and no guest's."""
+"""What is known of replicas and of the machine: their owner's word counts, and no guest's."""
 
 
 def count_in_files(folder: Path, number: int) -> None:
@@ -48,7 +49,7 @@ def forget(folder: Path, number: int) -> None:
 
 
 def add_up(metrics: Metrics, folder: Path) -> CollectorRegistry:
-    """Return a registry that shows the owner's word on replicas, and the sums of the others' series.
+    """Return a registry that shows the owner's word on its series, and the sums of the others' ones.
 
     Args:
         metrics: The owner's.

@@ -25,6 +25,7 @@ from embedsvc.engine.sharing import Sharing
 from embedsvc.errors import ConfigurationError
 from embedsvc.keeping import Ready, keeping
 from embedsvc.metrics import Metrics, serve_metrics
+from embedsvc.metrics.cost import count_machine
 from embedsvc.process import Process, follow
 from embedsvc.signals import hang_ups, stop, stop_on_signals
 
@@ -74,6 +75,7 @@ async def serve(settings: Settings) -> None:
         stack.enter_context(port.hold(settings.server))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="embedsvc-")))
         metrics = Metrics()
+        count_machine(metrics.registry, settings.cost)
         stack.enter_context(serve_metrics(summed.add_up(metrics, folder), settings.metrics))
         sharing = Sharing(folder, await devices_for(settings), owner=True)
         await stack.enter_async_context(open_engine(settings, metrics, sharing))

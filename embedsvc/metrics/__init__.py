@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, star
 from embedsvc.config import MetricsSettings
 from embedsvc.errors import ConfigurationError
 from embedsvc.metrics.cache import cache_metrics
+from embedsvc.metrics.cost import CostMetrics
 from embedsvc.metrics.loading import loading_metrics
 from embedsvc.metrics.routing import provider_metrics, route_metrics
 
@@ -89,6 +90,7 @@ class Metrics:
         self.providers = provider_metrics(registry)
         self.routes = route_metrics(registry)
         self.loading = loading_metrics(registry)
+        self.cost = CostMetrics(registry)
         self._batch_texts = Histogram(
             "embeddings_batch_size",
             "Texts of a batch.",

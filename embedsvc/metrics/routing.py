@@ -15,12 +15,14 @@ class ProviderMetrics:
         calls: Calls by provider and outcome: "ok", or why they failed.
         seconds: Time of a call, tries that failed included.
         tokens: Tokens that were sent.
+        usd: What providers asked for what they answered, in US dollars, by the prices of the settings.
         circuit: 0: calls go out (closed); 1: one call tries (half open); 2: it is left alone (open).
     """
 
     calls: Counter
     seconds: Histogram
     tokens: Counter
+    usd: Counter
     circuit: Gauge
 
 
@@ -60,6 +62,12 @@ def provider_metrics(registry: CollectorRegistry) -> ProviderMetrics:
         tokens=Counter(
             "embeddings_provider_tokens",
             "Tokens that were sent to other providers.",
+            ["provider"],
+            registry=registry,
+        ),
+        usd=Counter(
+            "embeddings_provider_usd",
+            "What other providers asked for what they answered, by the prices of the settings.",
             ["provider"],
             registry=registry,
         ),

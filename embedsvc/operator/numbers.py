@@ -40,3 +40,9 @@ whole_days = between(1, MOST_DAYS)
 
 lifetime = between(0.001, float(MOST_DAYS))
 """Days that a key lives: a minute and a half, at least."""
+
+dollars = between(0.0, 1e6)
+"""The price of an hour."""
+
+machines = between(0.001, 1e6)
+"""How many run, on average."""

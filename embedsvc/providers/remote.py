@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 import structlog
 
+from embedsvc import prices
 from embedsvc.breaker import State
 from embedsvc.config import ProviderSettings
 from embedsvc.engine.job import Computed
@@ -69,6 +70,7 @@ class RemoteProvider:
         self._send = send
         self._circuit = circuit
         self._metrics = metrics
+        self._usd_per_million = {model: known.usd_per_million for model, known in settings.models.items()}
         self._room = asyncio.Semaphore(settings.concurrency)
         self._most_waiting = settings.queue
         self._waiting = 0
@@ -122,6 +124,8 @@ class RemoteProvider:
                 content = await self._send(ask.model, ask.texts)
                 vectors = await _read(content, ask)
             outcome = "ok"
+            usd = prices.cost(ask.tokens, self._usd_per_million[ask.model])
+            self._metrics.usd.labels(self.name).inc(usd)
         except CallError as error:
             outcome = error.outcome
             raise

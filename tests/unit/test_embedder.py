@@ -275,5 +275,7 @@ async def test_answered_texts_and_tokens_are_counted_and_failed_ones_are_not(emb
         await embed("")
     assert metrics.registry.get_sample_value("embeddings_texts_total", {"model": MINI}) == 2
     assert metrics.registry.get_sample_value("embeddings_tokens_total", {"model": MINI}) == 10
+    usd = metrics.registry.get_sample_value("embeddings_openai_usd_total", {"price": "3-large"})
+    assert usd == pytest.approx(10 * 0.13e-6)
     result = {"result": "miss" if caching else "off"}
     assert metrics.registry.get_sample_value("embeddings_cache_lookups_total", result) == 2

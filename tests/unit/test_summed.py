@@ -6,13 +6,17 @@ import sys
 import pytest
 
 from embedsvc import summed
+from embedsvc.config import CostSettings
 from embedsvc.metrics import Metrics
+from embedsvc.metrics.cost import count_machine
 
 COUNT = """
 import sys
 from pathlib import Path
 from embedsvc import summed
+from embedsvc.config import CostSettings
 from embedsvc.metrics import Metrics
+from embedsvc.metrics.cost import count_machine
 
 summed.count_in_files(Path(sys.argv[1]), int(sys.argv[2]))
 metrics = Metrics()
@@ -20,6 +24,8 @@ metrics.requests.labels("Embed", "OK").inc(3)
 metrics.duration.labels("Embed").observe(0.5)
 metrics.in_flight.labels("Embed").inc(2)
 metrics.engine("m").restarts.inc(7)
+metrics.cost.answered(500_000)
+count_machine(metrics.registry, CostSettings(usd_per_hour=1000.0))
 metrics.replicas_ready.labels("m").set(5)
 metrics.queue_tokens.labels("m").set_function(lambda: 11)
 metrics.admitted_tokens.set_function(lambda: 13)
@@ -73,6 +79,20 @@ def test_of_replicas_the_owner_s_word_counts(count, shown):
     count(1)
     assert shown("embeddings_replica_restarts_total", {"model": "m"}) == 1
     assert shown("embeddings_replicas_ready", {"model": "m"}) == 1
+
+
+def test_of_the_machine_too_since_it_is_there_once(count, shown, owned):
+    assert shown("embeddings_machine_usd_total") is None
+    count_machine(owned.registry, CostSettings(usd_per_hour=0.0))
+    count(1)
+    count(2)
+    assert shown("embeddings_machine_usd_total") == 0
+
+
+def test_what_openai_would_have_asked_is_added_up(count, shown):
+    count(1)
+    count(2)
+    assert shown("embeddings_openai_usd_total", {"price": "3-large"}) == pytest.approx(0.13)
 
 
 def test_who_takes_another_s_number_counts_on(count, shown):
