@@ -99,4 +99,4 @@ def _open_cache(
 ) -> AbstractAsyncContextManager[Cache | None]:
     secret = trust.secrets.get(CACHE_PASSWORD)
     password = (lambda: str(secret.meaning)) if secret else None
-    return open_cache(settings.cache, password, metrics.cache)
+    return open_cache(settings.cache, password, metrics.cache, settings.server.processes)

@@ -102,7 +102,8 @@ def fronts_of(settings: Settings, sharing: Sharing) -> list[Front]:
     engine = settings.engine.model_copy(
         update={"queue_tokens": max(1, settings.engine.queue_tokens // count)}
     )
-    part = settings.model_copy(update={"engine": engine})
+    cache = settings.cache.model_copy(update={"memory_bytes": settings.cache.memory_bytes // count})
+    part = settings.model_copy(update={"engine": engine, "cache": cache})
     return [Front(number, part, replace(sharing, owner=False)) for number in range(1, count + 1)]
 
 

@@ -11,6 +11,7 @@ from embedsvc.access import revocation
 from embedsvc.access.gate import Gate, Policy
 from embedsvc.access.holdings import Holdings
 from embedsvc.background import running
+from embedsvc.cache.redis import parse_password
 from embedsvc.config import Settings
 from embedsvc.errors import ConfigurationError
 from embedsvc.keys import finder
@@ -31,7 +32,7 @@ from embedsvc.store.sqlite.store import open_sqlite
 KEYS = "auth.keys"
 REVOKED = "tls.revoked"
 ADMIN_KEY = "store.admin_key"
-CACHE_PASSWORD = "cache.password"
+CACHE_PASSWORD = "cache.password"  # noqa: S105 - the name of the setting
 UPKEEP_SECONDS = 1.0
 
 
@@ -82,7 +83,13 @@ def parsers(settings: Settings) -> dict[str, Parse[Any]]:
     """What reads the secrets that settings refer to, by setting."""
     providers = {f"providers.{name}.key": parse_admin_key for name in settings.providers}
     signers = {identity.signer: parse_secrets for identity in settings.auth.identities}
-    return {KEYS: finder.parse, REVOKED: revocation.parse, ADMIN_KEY: parse_admin_key, **providers, **signers}
+    own = {
+        KEYS: finder.parse,
+        REVOKED: revocation.parse,
+        ADMIN_KEY: parse_admin_key,
+        CACHE_PASSWORD: parse_password,
+    }
+    return {**own, **providers, **signers}
 
 
 def open_store(settings: Settings, secrets: Mapping[str, Secret[Any]]) -> AbstractAsyncContextManager[Store]:
