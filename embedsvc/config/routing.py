@@ -1,5 +1,6 @@
 """Where else vectors come from, and which model a name stands for."""
 
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -36,6 +37,8 @@ class ProviderSettings(Section):
     """Its address, up to what is before `/embeddings`."""
     key: Reference | None = None
     """Where its API key is; not set: it needs none. The key of a caller is never sent to it."""
+    ca: Path | None = None
+    """The CA of its certificate; not set: those that the world trusts."""
     timeout_seconds: Seconds = 30.0
     """How long one try of a call may take."""
     retries: Annotated[int, Field(ge=0, le=10)] = 2

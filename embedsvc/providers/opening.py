@@ -15,6 +15,7 @@ from embedsvc.metrics.routing import ProviderMetrics
 from embedsvc.providers.circuit import LONGEST_PAUSE, PATIENCE, Circuit
 from embedsvc.providers.model import MOST_TEXTS, RemoteModel, make_model
 from embedsvc.providers.remote import RemoteProvider
+from embedsvc.providers.tls import trusted
 from embedsvc.secret.keeper import Secret
 
 INTERVAL = 1.0
@@ -37,6 +38,9 @@ async def open_providers(
 
     Yields:
         The models by their names here, `NAME/MODEL`, in the order of the settings.
+
+    Raises:
+        ConfigurationError: The CA of one cannot be read.
     """
     if not settings.providers:
         yield {}
@@ -91,7 +95,7 @@ async def _open(
     dimensions = max(model.dimensions for model in settings.models.values())
     most = MOST_TEXTS * (dimensions * NUMBER_BYTES + ROW_BYTES)
     key = (lambda: str(secret.meaning)) if secret else (lambda: sdk.NO_KEY)
-    async with sdk.open_sdk(settings, key, most) as opened:
+    async with sdk.open_sdk(settings, key, trusted(name, settings.ca), most) as opened:
         yield RemoteProvider(name, settings, opened.embed, circuit, metrics)
 
 

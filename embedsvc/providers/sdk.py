@@ -6,6 +6,7 @@ of this machine, nor anything of a caller. Import it only where there is a provi
 
 import asyncio
 import re
+import ssl
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -57,16 +58,19 @@ class Sdk:
 
 
 @asynccontextmanager
-async def open_sdk(settings: ProviderSettings, key: Callable[[], str], most: int) -> AsyncIterator[Sdk]:
+async def open_sdk(
+    settings: ProviderSettings, key: Callable[[], str], trusted: ssl.SSLContext, most: int
+) -> AsyncIterator[Sdk]:
     """Keep connections to a provider while the context is open.
 
     Args:
         settings: Where it is, and how it is called.
         key: Returns its API key, as it is now.
+        trusted: Who must have signed its certificate.
         most: Bytes of an answer.
     """
     limits = httpx2.Limits(max_connections=settings.concurrency, keepalive_expiry=30)
-    plain = httpx2.AsyncHTTPTransport(limits=limits, trust_env=False)
+    plain = httpx2.AsyncHTTPTransport(verify=trusted, limits=limits, trust_env=False)
     transport = _Bounded(plain, settings.timeout_seconds, most)
     async with httpx2.AsyncClient(transport=transport, trust_env=False, follow_redirects=False) as http:
         yield Sdk(_client(settings, key, http))

@@ -11,6 +11,7 @@ import hashlib
 import json
 import select
 import socket
+import ssl
 import sys
 import threading
 import time
@@ -18,6 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -99,6 +101,7 @@ class StandIn:
         dimensions: Of its vectors, whatever the model.
         keys: Those that it takes; empty: any, and none.
         models: What `/models` lists.
+        models_status: What it answers with; 200 with the list.
         requests: All that came, those to which it did not answer included.
         at_once: Requests for embeddings that are under way.
         most_at_once: The most that there ever were.
@@ -109,6 +112,7 @@ class StandIn:
     dimensions: int
     keys: Sequence[str] = ()
     models: Sequence[str] = ("text-embedding-3-small", "text-embedding-3-large")
+    models_status: int = 200
     requests: list[Request] = field(default_factory=list)
     at_once: int = 0
     most_at_once: int = 0
@@ -169,6 +173,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.standin.requests.append(Request("GET", self.path, self._headers()))
         if not self._lets_in():
             self._refuse(401, "Incorrect API key provided", "invalid_api_key")
+        elif self.standin.models_status != 200:
+            self._refuse(self.standin.models_status, "It went wrong")
         elif self.path.endswith("/models"):
             models = [{"id": name, "object": "model", "owned_by": "x"} for name in self.standin.models]
             self._say(200, _json({"object": "list", "data": models}))
@@ -321,11 +327,25 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def run_openai(dimensions: int = 8, **values: Any) -> Iterator[StandIn]:
-    """Run one until the context ends: `.url`, `.behave(...)`, `.requests`; see `StandIn` for the rest."""
+def run_openai(
+    dimensions: int = 8, pair: tuple[Path, Path] | None = None, **values: Any
+) -> Iterator[StandIn]:
+    """Run one until the context ends: `.url`, `.behave(...)`, `.requests`; see `StandIn` for the rest.
+
+    With `pair`, the files of a certificate for `localhost` and of its key, over TLS.
+    """
     handler = type("Handler", (_Handler,), {})
     with _Server(("127.0.0.1", 0), handler) as server:
-        standin = StandIn(f"http://127.0.0.1:{server.server_port}/v1", dimensions, **values)
+        start = (
+            f"https://localhost:{server.server_port}" if pair else f"http://127.0.0.1:{server.server_port}"
+        )
+        if pair:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*pair)
+            server.socket = context.wrap_socket(
+                server.socket, server_side=True, do_handshake_on_connect=False
+            )
+        standin = StandIn(f"{start}/v1", dimensions, **values)
         handler.standin = standin  # type: ignore[attr-defined]
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()

@@ -9,7 +9,7 @@ from remote import NAME, Providers, embed
 from support.openai_server import run_openai
 
 from embedsvc.config import Settings, load
-from embedsvc.errors import ConfigurationError
+from embedsvc.errors import ConfigurationError, ProviderDownError
 from embedsvc.metrics import Metrics
 from embedsvc.providers.opening import open_providers
 
@@ -162,3 +162,25 @@ def test_the_name_that_callers_use():
             providers={"openai": {"models": {"text-embedding-3-small": {"dimensions": 8}}}}
         ).known_models
     )
+
+
+async def test_who_signed_its_certificate_must_be_trusted(state, tmp_path):
+    with run_openai(pair=(state.path("edge.crt"), state.path("edge.key"))) as openai:
+        async with Providers(openai, tmp_path) as providers:
+            stranger = await providers.open(name="stranger")
+            with pytest.raises(ProviderDownError):
+                await embed(stranger, "hello")
+            known = await providers.open(ca=str(state.path("ca.crt")))
+            assert (await embed(known, "hello")).shape == (1, 8)
+    assert len(openai.embedded) == 1
+
+
+@pytest.mark.parametrize("content", [None, "no certificate"])
+async def test_a_ca_that_is_none_stops_the_start(content, tmp_path):
+    path = tmp_path / "ca.crt"
+    if content:
+        path.write_text(content)
+    with run_openai() as openai:
+        async with Providers(openai, tmp_path) as providers:
+            with pytest.raises(ConfigurationError, match=r"providers\.openai\.ca"):
+                await providers.open(ca=str(path))
