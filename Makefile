@@ -13,7 +13,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run init lint format test bench bench-endure bench-trust bench-edge bench-cache bench-gpu docs proto stubs baseline lock clean
+.PHONY: help run init lint format test bench bench-endure bench-trust bench-edge bench-cache bench-cost bench-gpu docs proto stubs baseline lock clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -43,9 +43,9 @@ format: .venv/.dev ## format Python and protos
 	$(BIN)/ruff format .
 	$(BIN)/buf format --write protos
 
-bench: .venv/.bench proto ## measure, beside other ways to serve the same model; QUICK=1 for a short run
+bench: .venv/.bench proto ## measure, beside other ways to serve the same model; QUICK=1 for a short run, USD_PER_HOUR for prices
 	@$(MAKE) --no-print-directory --keep-going $(PEERS:%=.venv-peers/%/.stamp) || true # what is missing is named as not run
-	@$(BIN)/python bench/run.py $(if $(QUICK),--quick)
+	@$(BIN)/python bench/run.py $(if $(QUICK),--quick) $(if $(USD_PER_HOUR),--usd-per-hour $(USD_PER_HOUR))
 
 bench-endure: .venv/.bench proto ## hurt replicas under load; watch memory over 100,000 requests
 	@$(BIN)/python bench/endure.py
@@ -58,6 +58,9 @@ bench-edge: .venv/.bench proto ## what Envoy adds to a short text, beside callin
 
 bench-cache: .venv/.bench proto ## what the cache saves, and what it costs a request that finds nothing
 	@$(BIN)/python bench/cached.py
+
+bench-cost: .venv/.bench ## what a million tokens cost at the pace of a run: RESULT=FILE USD_PER_HOUR=X
+	@$(BIN)/python bench/costs.py $(RESULT) --usd-per-hour $(USD_PER_HOUR)
 
 bench-gpu: ## measure on a GPU, correctness first; with .venv where there is one, else with PYTHON and its torch
 	PYTHONPATH=. $(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) bench/gpu.py $(BENCH)

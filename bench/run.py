@@ -9,8 +9,10 @@ import datetime as dt
 import sys
 import tempfile
 import time
+from dataclasses import asdict
 from pathlib import Path
 
+import costs
 from model import CACHE
 from plan import FULL, OPTIONAL, QUICK, Plan
 from plots import plot
@@ -30,6 +32,8 @@ def main() -> int:
     run = asyncio.run(_run(QUICK if options.quick else FULL, console))
     for shown in tables(run):
         console.print(shown)
+    if options.usd_per_hour:
+        console.print(costs.table(costs.paces(asdict(run)), options.usd_per_hour))
     folder = CACHE if options.quick else RESULTS
     for kept in (save(run, folder), plot(run, folder)):
         console.print(kept, soft_wrap=True)
@@ -42,6 +46,9 @@ def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--quick", action="store_true", help="one short round, to try it; its figures prove nothing"
+    )
+    parser.add_argument(
+        "--usd-per-hour", type=float, help="of this machine: shows what a million tokens cost"
     )
     return parser.parse_args()
 
