@@ -10,6 +10,7 @@ from typing import Any
 
 from embedsvc.config import Settings
 from embedsvc.errors import ConfigurationError
+from embedsvc.operator import compare_command
 from embedsvc.operator import migrate_arguments as arguments
 from embedsvc.operator.opening import opened_store
 from embedsvc.operator.route_changes import differences, warnings
@@ -32,6 +33,9 @@ def add_parsers(parser: argparse.ArgumentParser) -> None:
     reset = commands.add_parser("reset", help="forget what `set` said of an alias")
     arguments.add_alias(reset)
     reset.set_defaults(command=reset_route)
+    compare = commands.add_parser("compare", help="see how two models differ for your own texts")
+    compare_command.add_arguments(compare)
+    compare.set_defaults(command=compare_command.run)
 
 
 def show_status(settings: Settings, options: argparse.Namespace) -> None:

@@ -53,11 +53,12 @@ def _show_table(columns: Sequence[Column], rows: Sequence[Sequence[Cell]]) -> No
     for column in columns:
         table.add_column(column.title, justify="right" if column.number else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(Text(_written(cell)) for cell in row))  # as text, so that no name is taken for markup
+        table.add_row(*(Text(written(cell)) for cell in row))  # as text, so that no name is taken for markup
     Console(width=None if sys.stdout.isatty() else WIDE).print(table)
 
 
-def _written(cell: Cell) -> str:
+def written(cell: Cell) -> str:
+    """A cell as people read it."""
     match cell:
         case None:
             return "-"
