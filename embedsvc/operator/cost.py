@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from embedsvc import prices
 from embedsvc.config import Settings
 from embedsvc.periods import HOUR
-from embedsvc.store.records import UsageRow
+from embedsvc.store.records import SHADOW, UsageRow
 
 MILLION = 1_000_000
 
@@ -113,16 +113,17 @@ def cost(rows: Iterable[UsageRow], settings: Settings, machines: Machines, now: 
         now: The end of the span, in UTC.
     """
     used = [row for row in rows if row.model]
+    answered = [row for row in used if row.identity != SHADOW]  # nobody would have paid OpenAI for a shadow
     since = min((row.day for row in used), default=None)
     there = {
-        name: _use(used, name) for name in sorted({row.model for row in used}) if _is_there(name, settings)
+        name: _use(used, name) for name in sorted({row.model for row in used}) if is_there(name, settings)
     }
     asked = {name: _asked(name, use, settings) for name, use in there.items()}
     return Cost(
         machines=machines,
         since=since,
         hours=_hours(since, now) if since else 0.0,
-        here=_use(used, *({row.model for row in used} - there.keys())),
+        here=_use(answered, *({row.model for row in answered} - there.keys())),
         providers=there,
         providers_usd=sum((usd for usd in asked.values() if usd is not None), start=0.0),
         unpriced=[name for name, usd in asked.items() if usd is None],
@@ -136,7 +137,7 @@ def _use(rows: Iterable[UsageRow], *models: str) -> Use:
     )
 
 
-def _is_there(model: str, settings: Settings) -> bool:
+def is_there(model: str, settings: Settings) -> bool:
     """Whether a model is a provider's; also where that is in the settings no more."""
     return "/" in model and model not in settings.models.served
 

@@ -32,15 +32,17 @@ class _Total:
     errors: int = 0
     inputs: int = 0
     tokens: int = 0
+    tokens_here: int = 0
     cached: int = 0
     latency_ms: float = 0.0
     slowest_ms: float = 0.0
 
-    def add(self, row: UsageRow) -> None:
+    def add(self, row: UsageRow, *, here: bool) -> None:
         self.requests += row.requests
         self.errors += row.errors
         self.inputs += row.inputs
         self.tokens += row.tokens
+        self.tokens_here += row.tokens if here else 0
         self.cached += row.cached
         self.latency_ms += row.latency_ms
         self.slowest_ms = max(self.slowest_ms, row.slowest_ms)
@@ -55,8 +57,8 @@ class _Total:
             self.cached,
             round(self.latency_ms / self.requests, 3) if self.requests else 0.0,
             round(self.slowest_ms, 3),
-            round(prices.cost(self.tokens, prices.SMALL), 6),
-            round(prices.cost(self.tokens, prices.LARGE), 6),
+            round(prices.cost(self.tokens_here, prices.SMALL), 6),
+            round(prices.cost(self.tokens_here, prices.LARGE), 6),
         )
 
 
@@ -66,7 +68,10 @@ def columns(by: Sequence[Group]) -> Sequence[Column]:
 
 
 def report(
-    rows: Iterable[UsageRow], keys: Mapping[str, KeyRecord], by: Sequence[Group]
+    rows: Iterable[UsageRow],
+    keys: Mapping[str, KeyRecord],
+    by: Sequence[Group],
+    is_here: Callable[[str], bool],
 ) -> Sequence[Sequence[Cell]]:
     """Add up rows, in the order of their groups.
 
@@ -74,11 +79,12 @@ def report(
         rows: What was used.
         keys: The keys that there are, by digest.
         by: What to keep apart.
+        is_here: Says of a model whether it is one of these machines; what others answered saves nothing.
     """
     totals: dict[tuple[str, ...], _Total] = {}
     for row in rows:
         at = tuple(_NAMES[group](row, keys) for group in by)
-        totals.setdefault(at, _Total()).add(row)
+        totals.setdefault(at, _Total()).add(row, here=is_here(row.model))
     return [(*at, *totals[at].cells) for at in sorted(totals)]
 
 

@@ -6,6 +6,7 @@ import datetime as dt
 import time
 
 from embedsvc.config import Settings
+from embedsvc.operator.cost import is_there
 from embedsvc.operator.numbers import whole_days
 from embedsvc.operator.opening import opened_store
 from embedsvc.operator.shown import FORMS, Column, moment, show
@@ -51,16 +52,20 @@ def run(settings: Settings, options: argparse.Namespace) -> None:
 
 async def _run(settings: Settings, options: argparse.Namespace) -> None:
     async with opened_store(settings) as store:
-        await (_show_failures if options.failures else _show_usage)(store, options)
+        if options.failures:
+            await _show_failures(store, options)
+        else:
+            await _show_usage(store, settings, options)
 
 
-async def _show_usage(store: Store, options: argparse.Namespace) -> None:
+async def _show_usage(store: Store, settings: Settings, options: argparse.Namespace) -> None:
     by = options.by
     today = dt.datetime.now(dt.UTC).date()
     first = today - dt.timedelta(days=options.days - 1)
     rows = await store.usage(first.isoformat(), today.isoformat())
     keys = {key.digest: key for key in await store.list_keys()}
-    show(columns(by), report(rows, keys, by), options.format)
+    found = report(rows, keys, by, lambda model: not is_there(model, settings))
+    show(columns(by), found, options.format)
 
 
 async def _show_failures(store: Store, options: argparse.Namespace) -> None:

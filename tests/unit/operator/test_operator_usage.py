@@ -34,9 +34,13 @@ WHO = {
 }
 
 
+def is_here(model):
+    return "/" not in model
+
+
 def as_dicts(rows, by):
     names = [column.name for column in columns(by)]
-    return [dict(zip(names, row, strict=True)) for row in report(rows, KEYS, by)]
+    return [dict(zip(names, row, strict=True)) for row in report(rows, KEYS, by, is_here)]
 
 
 SUBSETS = [by for count in range(len(GROUPS) + 1) for by in combinations(GROUPS, count)]
@@ -55,7 +59,7 @@ def test_whatever_is_kept_apart_all_of_it_is_there_once(by):
 
 @pytest.mark.parametrize("by", list(permutations(("key", "model", "day"))), ids=",".join)
 def test_groups_are_in_the_order_in_which_they_were_asked_for(by):
-    found = report(ROWS, KEYS, by)
+    found = report(ROWS, KEYS, by, is_here)
     assert [column.name for column in columns(by)][:3] == list(by)
     assert [row[:3] for row in found] == sorted(row[:3] for row in found)
 
@@ -101,7 +105,7 @@ def test_without_requests_there_is_no_mean():
 
 
 def test_nothing_used_is_no_row():
-    assert report([], KEYS, ["key"]) == []
+    assert report([], KEYS, ["key"], is_here) == []
 
 
 def test_a_key_that_nobody_knows_is_shown_by_the_start_of_its_digest_and_has_no_owner():
@@ -111,5 +115,11 @@ def test_a_key_that_nobody_knows_is_shown_by_the_start_of_its_digest_and_has_no_
 
 def test_two_keys_of_one_name_are_kept_apart():
     rows = [replace(ROW, key=ALICE.digest), replace(ROW, key=IMPORTED.digest)]
-    assert len(report(rows, KEYS, ["key"])) == 2
-    assert len(report(rows, KEYS, ["owner"])) == 1
+    assert len(report(rows, KEYS, ["key"], is_here)) == 2
+    assert len(report(rows, KEYS, ["owner"], is_here)) == 1
+
+
+def test_what_a_provider_answered_is_used_and_saves_nothing():
+    rows = [ROW, replace(ROW, model="openai/text-embedding-3-small", tokens=9_000_000)]
+    (found,) = as_dicts(rows, ["day"])
+    assert (found["tokens"], found["saved_small_usd"], found["saved_large_usd"]) == (10_000_000, 0.02, 0.13)
