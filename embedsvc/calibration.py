@@ -64,13 +64,20 @@ def read(path: Path | Traversable) -> Calibration:
     """
     try:
         found = orjson.loads(path.read_bytes())
-        ranges = np.array([found["lowest"], found["highest"]], dtype=np.float32)
+        with np.errstate(over="ignore"):  # what is too large is refused below
+            ranges = np.array([found["lowest"], found["highest"]], dtype=np.float32)
         model, revision = str(found["model"]), str(found["revision"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigurationError(f"calibration {path}: {type(error).__name__}: {error}") from None
-    if ranges.ndim != 2 or not np.isfinite(ranges).all() or (ranges[0] > ranges[1]).any():  # noqa: PLR2004
-        raise ConfigurationError(f"calibration {path}: lowest and highest must be numbers, in this order")
+    if not _are_ranges(ranges):
+        raise ConfigurationError(f"calibration {path}: lowest and highest must be lists of numbers, in order")
     return calibration_of(model, revision, ranges)
+
+
+def _are_ranges(numbers: NDArray[np.float32]) -> bool:
+    """Whether they are two rows, and in each column the first is the lower one."""
+    flat = numbers.ndim == 2 and numbers.size > 0  # noqa: PLR2004 - rows and columns
+    return flat and bool(np.isfinite(numbers).all() and (numbers[0] <= numbers[1]).all())
 
 
 def write(path: Path, calibration: Calibration, texts: int) -> None:
@@ -97,5 +104,5 @@ def write(path: Path, calibration: Calibration, texts: int) -> None:
 def shipped_texts() -> Sequence[str]:
     """The texts that calibrations are made of where there are no others: from a word to a long passage."""
     lines = (DATA / "calibration.txt").read_text(encoding="utf-8").splitlines()
-    starts = ((at, count) for count in JOINED for at in range(0, len(lines), count))
+    starts = ((at, count) for count in JOINED for at in range(0, len(lines) - count + 1, count))
     return [*lines, *(" ".join(lines[at : at + count]) for at, count in starts)]

@@ -15,7 +15,13 @@ from embedsvc.config import Settings, load
 from embedsvc.dev import handout, launcher, state
 from embedsvc.doctor import command as doctor
 from embedsvc.errors import ConfigurationError
-from embedsvc.operator import cost_command, keys_command, migrate_command, usage_command
+from embedsvc.operator import (
+    calibrate_command,
+    cost_command,
+    keys_command,
+    migrate_command,
+    usage_command,
+)
 from rest_shim import edge
 
 Command = Callable[[Settings, argparse.Namespace], None]
@@ -63,6 +69,9 @@ def _parser() -> argparse.ArgumentParser:
     cost.set_defaults(command=cost_command.run)
     migrate = commands.add_parser("migrate", help="change which models answer for a name, step by step")
     migrate_command.add_parsers(migrate)
+    calibrate = commands.add_parser("calibrate", help="find the ranges of a model's int8 and uint8 vectors")
+    calibrate_command.add_arguments(calibrate)
+    calibrate.set_defaults(command=calibrate_command.run)
     examined = commands.add_parser("doctor", help="look at all that the service needs, and say what to do")
     doctor.add_arguments(examined)
     examined.set_defaults(command=doctor.run)

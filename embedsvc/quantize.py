@@ -1,4 +1,4 @@
-"""Float32 vectors in fewer bytes: what sentence-transformers' quantize_embeddings makes of the same ranges."""
+"""Float32 vectors in fewer bytes, as sentence-transformers' quantize_embeddings makes them of set ranges."""
 
 from collections.abc import Callable
 

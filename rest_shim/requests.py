@@ -9,7 +9,7 @@ from google.protobuf.struct_pb2 import Value
 from embedsvc import validate
 from embedsvc.config import LimitSettings
 from embedsvc.errors import InvalidRequestError
-from embedsvc.types import EmbedRequest, InputType, TextOrIds, TokenSequence, Truncation
+from embedsvc.types import EmbedRequest, InputType, OutputType, TextOrIds, TokenSequence, Truncation
 from embedsvc.v1.openai_pb2 import CreateEmbeddingRequest
 
 Choice = TypeVar("Choice", bound=StrEnum)
@@ -38,6 +38,7 @@ def decode(message: CreateEmbeddingRequest, limits: LimitSettings) -> EmbedReque
         dimensions=_dimensions(message.dimensions),
         input_type=_choice(INPUT_TYPES, message.input_type, "input_type") or InputType.UNSPECIFIED,
         truncation=_choice(tuple(Truncation), message.truncation, "truncation"),
+        output_type=_choice(tuple(OutputType), message.output_type, "output_type") or OutputType.FLOAT32,
     )
 
 

@@ -1,11 +1,12 @@
 """OpenAI's answers as finished JSON, exact to the byte where clients look."""
 
 from base64 import b64encode
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import orjson
 
-from embedsvc.types import Embeddings, Vectors
+from embedsvc.quantize import Packed, quantizer
+from embedsvc.types import Embeddings, OutputType, Vectors
 from rest_shim.requests import EncodingFormat
 
 CHUNK = 64
@@ -19,11 +20,23 @@ MOST_FLAGGED = 100
 """Inputs that the header names; it has to fit."""
 
 
-def encode_embeddings(embeddings: Embeddings, form: EncodingFormat) -> Iterator[bytes]:
-    """The body of `POST /v1/embeddings`, in chunks."""
+def encode_embeddings(
+    embeddings: Embeddings, form: EncodingFormat, output_type: OutputType = OutputType.FLOAT32
+) -> Iterator[bytes]:
+    """The body of `POST /v1/embeddings`, in chunks.
+
+    Raises:
+        InvalidRequestError: The vectors cannot be given in this type; before there is a chunk.
+    """
+    return _chunks(embeddings, form, quantizer(embeddings, output_type))
+
+
+def _chunks(
+    embeddings: Embeddings, form: EncodingFormat, quantize: Callable[[Vectors], Packed]
+) -> Iterator[bytes]:
     lead = b'{"object":"list","data":['
     for start in range(0, len(embeddings.vectors), CHUNK):
-        rows = embeddings.vectors[start : start + CHUNK]
+        rows = quantize(embeddings.vectors[start : start + CHUNK])
         yield lead + _items(rows, start, form)
         lead = b","
     usage = {
@@ -46,7 +59,7 @@ def mark(embeddings: Embeddings) -> list[tuple[str, str]]:
     return said
 
 
-def _items(rows: Vectors, start: int, form: EncodingFormat) -> bytes:
+def _items(rows: Packed, start: int, form: EncodingFormat) -> bytes:
     items = [
         {
             "object": "embedding",

@@ -61,10 +61,11 @@ class OpenAIService:
         form = requests.decode_format(message)
         request = await self._read(message)
         embeddings = await self._embedder.embed(request, caller_of(context))
+        chunks = responses.encode_embeddings(embeddings, form, request.output_type)
         said = [*marks(embeddings), *responses.mark(embeddings)]
         if headers := [*account.get().headers(), *said]:
             await context.send_initial_metadata(headers)
-        for chunk in responses.encode_embeddings(embeddings, form):
+        for chunk in chunks:
             await rpc.write(context, _json(chunk))
 
     async def _read(self, message: pb.CreateEmbeddingRequest) -> EmbedRequest:

@@ -1,10 +1,17 @@
 """EmbeddingService.Embed over mTLS, with the real model."""
 
+import grpc
 import numpy as np
 import pytest
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+from sentence_transformers.util.quantization import quantize_embeddings
 
+from embedsvc import calibration as calibration_file
 from embedsvc.v1 import embedding_pb2 as pb
 from embedsvc.v1.embedding_pb2_grpc import EmbeddingServiceStub
+from embedsvc.v1.model_pb2 import GetModelRequest
+from embedsvc.v1.model_pb2_grpc import ModelServiceStub
 
 TEXTS = ["Hello, world", "The quick brown fox jumps over the lazy dog.", "Füße, 東京 and 🦊", "x " * 700]
 MODEL = "all-MiniLM-L6-v2"
@@ -59,27 +66,76 @@ async def test_a_model_answers_to_every_name_it_has_and_says_its_own(embed, name
     assert (await embed("x", model=name)).model == MODEL
 
 
+@pytest.fixture
+async def calibration(channel, state):
+    """How the server says that bytes are to be read."""
+    request = GetModelRequest(name=MODEL)
+    return (await ModelServiceStub(channel).GetModel(request, metadata=state.authorization)).model.calibration
+
+
+def as_bytes(kind, half):
+    """Reads bytes by a calibration."""
+
+    def read(packed, calibration):
+        places = np.frombuffer(packed, kind).astype(np.float32) + half
+        return np.array(calibration.starts) + places * np.array(calibration.steps)
+
+    return read
+
+
+def as_bits(packed, _calibration):
+    return np.unpackbits(np.frombuffer(packed, "u1")) * 2.0 - 1
+
+
 @pytest.mark.parametrize(
     ("output_type", "size", "read"),
     [
-        (pb.OUTPUT_TYPE_FLOAT16, 768, lambda item: np.frombuffer(item.packed, "<f2")),
-        (pb.OUTPUT_TYPE_INT8, 384, lambda item: np.frombuffer(item.packed, "i1") * item.scale),
-        (pb.OUTPUT_TYPE_UINT8, 384, lambda item: (np.frombuffer(item.packed, "u1") - 128.0) * item.scale),
-        (
-            pb.OUTPUT_TYPE_BINARY,
-            48,
-            lambda item: np.unpackbits(np.frombuffer(item.packed, "u1")) * 2.0 - 1,
-        ),
+        (pb.OUTPUT_TYPE_FLOAT16, 768, lambda packed, _: np.frombuffer(packed, "<f2")),
+        (pb.OUTPUT_TYPE_INT8, 384, as_bytes("i1", 128.5)),
+        (pb.OUTPUT_TYPE_UINT8, 384, as_bytes("u1", 0.5)),
+        (pb.OUTPUT_TYPE_UBINARY, 48, as_bits),
+        (pb.OUTPUT_TYPE_BINARY, 48, lambda packed, _: as_bits(bytes(byte ^ 128 for byte in packed), _)),
     ],
 )
-async def test_smaller_number_formats_stay_close_to_float32(embed, output_type, size, read):
+async def test_smaller_number_formats_stay_close_to_float32(embed, calibration, output_type, size, read):
     (exact,) = vectors_of(await embed("Hello, world"))
-    (item,) = (await embed("Hello, world", output_type=output_type)).embeddings
-    assert len(item.packed) == size
-    assert not item.values
-    vector = read(item).astype(np.float32)
-    expected = np.sign(exact) if output_type == pb.OUTPUT_TYPE_BINARY else exact
-    assert vector @ expected / np.linalg.norm(vector) / np.linalg.norm(expected) > 0.9999
+    response = await embed("Hello, world", output_type=output_type)
+    (item,) = response.embeddings
+    assert (len(item.packed), len(item.values), response.dimensions) == (size, 0, 384)
+    assert response.output_type == output_type
+    vector = read(item.packed, calibration).astype(np.float32)
+    expected = np.sign(exact) if size == 48 else exact
+    assert vector @ expected / np.linalg.norm(vector) / np.linalg.norm(expected) > 0.9998
+
+
+@pytest.mark.parametrize("precision", ["int8", "uint8", "binary", "ubinary"])
+async def test_bytes_are_those_of_sentence_transformers_with_the_shipped_ranges(embed, precision):
+    ranges = calibration_file.read(calibration_file.DATA / "calibrations" / f"{MODEL}.json").ranges
+    exact = vectors_of(await embed(*TEXTS))
+    answer = await embed(*TEXTS, output_type=pb.OutputType.Value(f"OUTPUT_TYPE_{precision.upper()}"))
+    expected = quantize_embeddings(exact, precision, ranges=ranges)
+    assert [item.packed for item in answer.embeddings] == [row.tobytes() for row in expected]
+
+
+async def test_bytes_of_vectors_that_are_not_normalized_are_refused(embed):
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await embed("a", output_type=pb.OUTPUT_TYPE_INT8, normalize=False)
+    assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert "output_type must not be int8 for vectors that are not normalized" in caught.value.details()
+
+
+async def test_bytes_of_a_model_without_a_calibration_are_refused_by_name(fake_channel, state):
+    request = pb.EmbedRequest(inputs=[pb.Input(text="a")], output_type=pb.OUTPUT_TYPE_UINT8)
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await EmbeddingServiceStub(fake_channel).Embed(request, metadata=state.authorization)
+    assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert (
+        "which has no calibration; the operator can make one with `embedsvc calibrate"
+        in caught.value.details()
+    )
+    (named,) = rpc_status.from_call(caught.value).details[1:]
+    bad = error_details_pb2.BadRequest.FromString(named.value)
+    assert [violation.field for violation in bad.field_violations] == ["output_type"]
 
 
 async def test_a_bad_input_leaves_the_others_their_vectors_where_that_is_wanted(embed):

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from embedsvc import codec
+from embedsvc.calibration import calibration_of
 from embedsvc.errors import InvalidRequestError, OverloadedError
-from embedsvc.quantize import quantize
+from embedsvc.quantize import quantizer
 from embedsvc.status import to_status
 from embedsvc.types import Embeddings, EmbedRequest, InputType, OutputType, Timings, Truncation
 from embedsvc.v1 import embedding_pb2 as pb
@@ -28,6 +29,7 @@ def embeddings(rows=3, dimensions=384, **fields):
         "tokens": [at * 100 for at in range(rows)],
         "truncated": [at % 2 == 1 for at in range(rows)],
         "timings": Timings(0.25, 1.5, 61.125),
+        "calibration": calibration_of("all-MiniLM-L6-v2", "r", np.float32([[-2] * 4096, [2] * 4096])),
         **fields,
     }
     return Embeddings(**chosen)
@@ -45,12 +47,11 @@ def built(answer, output_type):
     message.timings.tokenize.FromNanoseconds(int(answer.timings.tokenize * 1e9))
     message.timings.queue.FromNanoseconds(int(answer.timings.queue * 1e9))
     message.timings.inference.FromNanoseconds(int(answer.timings.inference * 1e9))
-    quantized = quantize(answer.vectors, output_type)
-    for index, row in enumerate(quantized.rows):
+    for index, row in enumerate(quantizer(answer, output_type)(answer.vectors)):
         if index in answer.errors:
             message.embeddings.add(index=index, error=to_status(answer.errors[index]))
             continue
-        item = message.embeddings.add(index=index, scale=quantized.scales[index])
+        item = message.embeddings.add(index=index)
         item.tokens, item.truncated = answer.tokens[index], answer.truncated[index]
         item.cached, item.flagged = index in answer.cached, index in answer.flagged
         if output_type is OutputType.FLOAT32:
@@ -136,6 +137,11 @@ def test_binary_of_other_dimensions_is_refused():
         codec.encode_response(embeddings(dimensions=12), OutputType.BINARY)
 
 
+def test_bytes_of_a_model_without_a_calibration_are_refused():
+    with pytest.raises(InvalidRequestError, match="embedsvc calibrate all-MiniLM-L6-v2"):
+        codec.encode_response(embeddings(calibration=None), OutputType.INT8)
+
+
 @pytest.mark.parametrize("dimensions", [8, 384, 8192])
 def test_a_stream_answer_is_what_protobuf_would_build(dimensions):
     response = codec.encode_response(embeddings(dimensions=dimensions), OutputType.FLOAT32)
@@ -158,7 +164,7 @@ def test_a_stream_error_is_its_status():
 
 def test_an_empty_request_means_every_default():
     assert codec.decode_request(pb.EmbedRequest()) == EmbedRequest(inputs=[])
-    assert codec.decode_output_type(pb.EmbedRequest()) is OutputType.FLOAT32
+    assert codec.decode_request(pb.EmbedRequest()).output_type is OutputType.FLOAT32
 
 
 def test_every_field_of_a_request_is_read():
@@ -181,24 +187,24 @@ def test_every_field_of_a_request_is_read():
     assert (request.model, request.dimensions, request.normalize) == ("gte-large", 64, False)
     assert (request.input_type, request.truncation) == (InputType.QUERY, Truncation.START)
     assert (request.allow_partial, request.field, request.single) == (True, "inputs", False)
-    assert codec.decode_output_type(message) is OutputType.INT8
+    assert request.output_type is OutputType.INT8
 
 
 @pytest.mark.parametrize(
-    ("field", "prefix", "decode", "read"),
+    ("field", "prefix", "read"),
     [
-        ("input_type", "INPUT_TYPE_", codec.decode_request, lambda request: request.input_type),
-        ("truncation", "TRUNCATION_", codec.decode_request, lambda request: request.truncation),
-        ("output_type", "OUTPUT_TYPE_", codec.decode_output_type, lambda output_type: output_type),
+        ("input_type", "INPUT_TYPE_", lambda request: request.input_type),
+        ("truncation", "TRUNCATION_", lambda request: request.truncation),
+        ("output_type", "OUTPUT_TYPE_", lambda request: request.output_type),
     ],
 )
-def test_every_value_of_every_enum_has_its_meaning(field, prefix, decode, read):
+def test_every_value_of_every_enum_has_its_meaning(field, prefix, read):
     values = pb.EmbedRequest.DESCRIPTOR.fields_by_name[field].enum_type.values
     for value in values[1:]:
         message = pb.EmbedRequest(**{field: value.number})
-        assert read(decode(message)) == value.name.removeprefix(prefix).lower()
+        assert read(codec.decode_request(message)) == value.name.removeprefix(prefix).lower()
     with pytest.raises(InvalidRequestError, match=f"{field} has no value {len(values)}") as caught:
-        decode(pb.EmbedRequest(**{field: len(values)}))
+        codec.decode_request(pb.EmbedRequest(**{field: len(values)}))
     assert caught.value.param == field
 
 

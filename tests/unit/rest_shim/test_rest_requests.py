@@ -5,7 +5,7 @@ from google.protobuf import json_format
 
 from embedsvc.config import LimitSettings
 from embedsvc.errors import InvalidRequestError
-from embedsvc.types import EmbedRequest, InputType, Truncation
+from embedsvc.types import EmbedRequest, InputType, OutputType, Truncation
 from embedsvc.v1.openai_pb2 import CreateEmbeddingRequest
 from rest_shim import requests
 from rest_shim.requests import EncodingFormat
@@ -56,7 +56,7 @@ def test_what_is_not_said_is_the_default():
 
 
 def test_null_is_as_good_as_absent_where_it_may_be():
-    names = ["encoding_format", "dimensions", "user", "input_type", "truncation"]
+    names = ["encoding_format", "dimensions", "user", "input_type", "truncation", "output_type"]
     assert decoded(message(**dict.fromkeys(names))) == decoded(message())
     assert requests.decode_format(message(**dict.fromkeys(names))) is EncodingFormat.FLOAT
 
@@ -70,6 +70,20 @@ def test_every_field_is_read():
         Truncation.NONE,
     )
     assert requests.decode_format(said) is EncodingFormat.BASE64
+
+
+@pytest.mark.parametrize("output_type", OutputType)
+@pytest.mark.parametrize("form", EncodingFormat)
+def test_every_output_type_may_be_asked_for_in_either_format(output_type, form):
+    said = message(output_type=str(output_type), encoding_format=str(form))
+    assert (decoded(said).output_type, requests.decode_format(said)) == (output_type, form)
+
+
+@pytest.mark.parametrize("given", ["int4", "INT8", "", 8, True, ["int8"], {}])
+def test_an_output_type_that_there_is_not_names_the_field_and_what_there_is(given):
+    error = fault(output_type=given)
+    assert error.param == "output_type"
+    assert "'float32' or 'float16' or 'int8' or 'uint8' or 'binary' or 'ubinary'" in error.message
 
 
 @pytest.mark.parametrize("given", [None, 7, 1.5, True, {"text": "a"}])

@@ -7,18 +7,22 @@ import numpy as np
 import pytest
 from openai.types import CreateEmbeddingResponse, Model
 
-from embedsvc.types import Embeddings
+from embedsvc.calibration import calibration_of
+from embedsvc.errors import InvalidRequestError
+from embedsvc.quantize import quantizer
+from embedsvc.types import Embeddings, OutputType
 from rest_shim import responses
 from rest_shim.requests import EncodingFormat
 
 
 def embeddings(rows, dimensions=4):
     vectors = np.random.default_rng(rows).standard_normal((rows, dimensions), dtype=np.float32)
-    return Embeddings("m", vectors, tokens=[3] * rows, truncated=[False] * rows)
+    calibration = calibration_of("m", "r", np.float32([[-3] * dimensions, [3] * dimensions]))
+    return Embeddings("m", vectors, tokens=[3] * rows, truncated=[False] * rows, calibration=calibration)
 
 
-def body(answer, form):
-    return b"".join(responses.encode_embeddings(answer, form))
+def body(answer, form, output_type=OutputType.FLOAT32):
+    return b"".join(responses.encode_embeddings(answer, form, output_type))
 
 
 def test_an_answer_is_exact_to_the_byte():
@@ -57,6 +61,45 @@ def test_arrays_and_base64_carry_the_same_float32_to_the_last_bit():
     for row, array, text in zip(answer.vectors, arrays, packed, strict=True):
         assert np.array(array["embedding"], dtype=np.float32).tobytes() == row.tobytes()
         assert base64.b64decode(text["embedding"], validate=True) == row.astype("<f4").tobytes()
+
+
+@pytest.mark.parametrize(
+    ("output_type", "numbers", "packed"),
+    [
+        ("float32", b"[0.5,-1.0,-0.1,5.0,-9.0,0.0,0.25,1.0]", "AAAAPwAAgL/NzMy9AACgQAAAEMEAAAAAAACAPgAAgD8="),
+        ("float16", b"[0.5,-1.0,-0.099975586,5.0,-9.0,0.0,0.25,1.0]", "ADgAvGauAEWAyAAAADQAPA=="),
+        ("uint8", b"[143,95,124,255,0,127,135,159]", "j198/wB/h58="),
+        ("int8", b"[15,-33,-4,127,-128,-1,7,31]", "D9/8f4D/Bx8="),
+        ("ubinary", b"[147]", "kw=="),
+        ("binary", b"[19]", "Ew=="),
+    ],
+)
+def test_each_output_type_is_exact_to_the_byte(output_type, numbers, packed):
+    vectors = np.float32([[0.5, -1.0, -0.1, 5.0, -9.0, 0.0, 0.25, 1.0]])
+    calibration = calibration_of("m", "r", np.float32([[-4] * 8, [4] * 8]))
+    answer = Embeddings("m", vectors, tokens=[2], truncated=[False], calibration=calibration)
+    for form, written in ((EncodingFormat.FLOAT, numbers), (EncodingFormat.BASE64, f'"{packed}"'.encode())):
+        assert body(answer, form, OutputType(output_type)) == (
+            b'{"object":"list","data":[{"object":"embedding","index":0,"embedding":' + written + b"}],"
+            b'"model":"m","usage":{"prompt_tokens":2,"total_tokens":2}}'
+        )
+
+
+@pytest.mark.parametrize("output_type", OutputType)
+def test_arrays_and_base64_carry_the_same_bytes_of_every_output_type(output_type):
+    answer = embeddings(70, 384)
+    rows = quantizer(answer, output_type)(answer.vectors)
+    arrays = json.loads(body(answer, EncodingFormat.FLOAT, output_type))["data"]
+    packed = json.loads(body(answer, EncodingFormat.BASE64, output_type))["data"]
+    for row, array, text in zip(rows, arrays, packed, strict=True):
+        assert np.array(array["embedding"], dtype=row.dtype).tobytes() == row.tobytes()
+        assert base64.b64decode(text["embedding"], validate=True) == row.tobytes()
+
+
+def test_bytes_of_a_model_without_a_calibration_are_refused_before_anything_is_written():
+    answer = Embeddings("m", np.ones((1, 8), np.float32), tokens=[2], truncated=[False])
+    with pytest.raises(InvalidRequestError, match="embedsvc calibrate m"):
+        responses.encode_embeddings(answer, EncodingFormat.FLOAT, OutputType.INT8)
 
 
 def test_columns_that_were_cut_off_do_not_travel():
