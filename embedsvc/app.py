@@ -77,7 +77,7 @@ async def answering(
         engine = await stack.enter_async_context(open_engine(settings, metrics, sharing))
         remote = await stack.enter_async_context(open_providers(settings, trust.secrets, metrics.providers))
         models = await stack.enter_async_context(open_models(engine, remote, settings, trust.store))
-        parts = Parts(models, engine.threads, settings.limits, cache, metrics)
+        parts = Parts(models, engine.threads, settings.limits, cache, trust.ledger.add, metrics)
         embedder = await stack.enter_async_context(open_embedder(parts))
         server = build_server(settings, Core(engine, models, embedder, health), trust, metrics)
         # What start-up made stays: no collection has to look at it again.

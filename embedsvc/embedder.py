@@ -16,7 +16,7 @@ from embedsvc.metrics import Metrics
 from embedsvc.order import Order
 from embedsvc.providers.provider import EmbeddingProvider
 from embedsvc.routing.models import Choice, Models
-from embedsvc.shadows import Shadows, open_shadows
+from embedsvc.shadows import Shadows, WriteDown, open_shadows
 from embedsvc.store.records import InjectionPolicy
 from embedsvc.types import Account, Caller, Embeddings, EmbedRequest
 
@@ -32,6 +32,7 @@ class Parts:
         threads: Where texts are checked and tokenized.
         limits: What requests may hold.
         cache: Vectors of before; None: there is none.
+        write_down: Is told of what no caller was answered, for the ledger.
         metrics: Where requests are counted.
     """
 
@@ -39,6 +40,7 @@ class Parts:
     threads: Threads
     limits: LimitSettings
     cache: Cache | None
+    write_down: WriteDown
     metrics: Metrics
 
 
@@ -81,10 +83,7 @@ class Embedder:
         except ProviderDownError as down:
             try:
                 embeddings = await self._answer(request, fallback, caller)
-            except (
-                PermissionDeniedError,
-                InvalidRequestError,
-            ):  # it cannot stand in, for this caller or this
+            except (PermissionDeniedError, InvalidRequestError):  # of what it may not, or cannot do
                 raise down from None
         log.warning("fallback", alias=choice.alias, model=choice.model.card.name, by=embeddings.model)
         return replace(embeddings, fallback_from=choice.model.card.name)
@@ -153,5 +152,5 @@ async def open_embedder(parts: Parts) -> AsyncIterator[Embedder]:
     async def shadow(request: EmbedRequest, model: EmbeddingProvider, caller: Caller) -> Embeddings:
         return await answerer.answer(Order(request, caller, model, parts.models.admission(model)))
 
-    async with open_shadows(shadow, parts.metrics.routes) as shadows:
+    async with open_shadows(shadow, parts.write_down, parts.metrics.routes) as shadows:
         yield Embedder(parts, answerer, shadows)

@@ -11,7 +11,7 @@ import structlog
 from embedsvc.errors import EmbedsvcError
 from embedsvc.metrics.routing import RouteMetrics
 from embedsvc.providers.provider import EmbeddingProvider
-from embedsvc.store.records import InjectionPolicy
+from embedsvc.store.records import SHADOW, InjectionPolicy, RequestRow
 from embedsvc.types import Caller, Embeddings, EmbedRequest, Unlimited
 
 log = structlog.get_logger()
@@ -26,6 +26,7 @@ NAME = "shadow"
 """What fairness is kept between: all shadows are one caller, and bulk work."""
 
 Answer = Callable[[EmbedRequest, EmbeddingProvider, Caller], Awaitable[Embeddings]]
+WriteDown = Callable[[RequestRow], None]
 
 
 class _ShadowAccount(Unlimited):
@@ -45,8 +46,9 @@ class _ShadowAccount(Unlimited):
 class Shadows:
     """Sends requests a second time. Open it with `open_shadows`."""
 
-    def __init__(self, answer: Answer, metrics: RouteMetrics) -> None:
+    def __init__(self, answer: Answer, write_down: WriteDown, metrics: RouteMetrics) -> None:
         self._answer = answer
+        self._write_down = write_down
         self._metrics = metrics
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -78,7 +80,7 @@ class Shadows:
             caches=caller.caches,
         )
         try:
-            await self._answer(request, model, shadow)
+            embeddings = await self._answer(request, model, shadow)
         except EmbedsvcError as error:
             log.info("shadow failed", alias=alias, model=model.card.name, reason=error.message)
             self._count(alias, model, "failed")
@@ -87,16 +89,44 @@ class Shadows:
             self._count(alias, model, "failed")
         else:
             self._count(alias, model, "ok")
-            self._metrics.shadow_seconds.labels(model.card.name).observe(time.monotonic() - started)
+            took = time.monotonic() - started
+            self._metrics.shadow_seconds.labels(model.card.name).observe(took)
+            self._write_down(_row(embeddings, took))
 
     def _count(self, alias: str, model: EmbeddingProvider, outcome: str) -> None:
         self._metrics.shadows.labels(alias, model.card.name, outcome).inc()
 
 
+def _row(embeddings: Embeddings, seconds: float) -> RequestRow:
+    """What the ledger is told: a provider is paid for it, too."""
+    return RequestRow(
+        request_id="",
+        key="",
+        identity=SHADOW,
+        rpc="Shadow",
+        model=embeddings.model,
+        requests=1,
+        inputs=len(embeddings.tokens),
+        tokens=embeddings.total_tokens,
+        cached=len(embeddings.cached),
+        latency_ms=seconds * 1000,
+        outcome="OK",
+        at=time.time(),
+    )
+
+
 @asynccontextmanager
-async def open_shadows(answer: Answer, metrics: RouteMetrics) -> AsyncIterator[Shadows]:
-    """Send while the context is open; leaving gives up what is under way."""
-    shadows = Shadows(answer, metrics)
+async def open_shadows(
+    answer: Answer, write_down: WriteDown, metrics: RouteMetrics
+) -> AsyncIterator[Shadows]:
+    """Send while the context is open; leaving gives up what is under way.
+
+    Args:
+        answer: Answers a request with a model.
+        write_down: Is told of those that were answered.
+        metrics: Where they are counted.
+    """
+    shadows = Shadows(answer, write_down, metrics)
     try:
         yield shadows
     finally:

@@ -104,6 +104,10 @@ class Grant:
     resets_in: float
 
 
+SHADOW = "(shadow)"
+"""The identity of what is sent to a second model and answers nobody; no certificate's may be called so."""
+
+
 @dataclass(frozen=True, slots=True)
 class RequestRow:
     """A request in the ledger: never text, vectors or a key.

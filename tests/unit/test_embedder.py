@@ -70,7 +70,9 @@ def serve(metrics, caching):
         models = Models(engine, {}, settings_with())
         async with (
             open_cache(settings, None, metrics.cache) as cache,
-            open_embedder(Parts(models, engine.threads, LIMITS, cache, metrics)) as embedder,
+            open_embedder(
+                Parts(models, engine.threads, LIMITS, cache, list[object]().append, metrics)
+            ) as embedder,
         ):
             yield embedder
 

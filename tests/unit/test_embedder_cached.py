@@ -23,7 +23,7 @@ from embedsvc.errors import (
 )
 from embedsvc.metrics import Metrics
 from embedsvc.routing.models import Choice
-from embedsvc.store.records import InjectionPolicy
+from embedsvc.store.records import SHADOW, InjectionPolicy
 from embedsvc.types import Caller, EmbedRequest, InputType, Truncation
 
 ANN = Caller("ann")
@@ -58,8 +58,10 @@ async def embedding(catalogue, **cache):
     metrics = Metrics()
     with open_threads(1, "test") as threads:
         async with open_cache(CacheSettings(**{"second": "none", **cache}), None, metrics.cache) as opened:
-            parts = Parts(catalogue, threads, LimitSettings(), opened, metrics)
+            written = []
+            parts = Parts(catalogue, threads, LimitSettings(), opened, written.append, metrics)
             async with open_embedder(parts) as embedder:
+                embedder.written = written
                 embedder.seen = metrics.registry.get_sample_value
                 yield embedder
 
@@ -331,6 +333,8 @@ class TestShadow:
             await until(lambda: self.shadows(embedder, "ok"))
         assert other.texts_computed == 1
         assert len(account.charged) == len(account.noted) == 1
+        [row] = embedder.written
+        assert (row.identity, row.key, row.model, row.inputs, row.tokens) == (SHADOW, "", "other", 1, 3)
 
     async def test_what_fails_there_is_counted_and_nobody_is_told(self, catalogue, other):
         other.error = ProviderDownError("down")
