@@ -6,7 +6,7 @@ import urllib.request
 
 import pytest
 import yaml
-from support.programs import ROOT, run_edge
+from support.programs import ROOT, run_edge, run_server
 from support.promql import exposed, grouped_by, selectors
 
 DASHBOARD = json.loads((ROOT / "deploy/grafana/dashboards/embedsvc.json").read_text())
@@ -26,15 +26,23 @@ def prometheus():
 
 
 @pytest.fixture(scope="module")
-def series(fake_server, state, tmp_path_factory) -> dict[str, set[str]]:
+def priced_server(state, tmp_path_factory):
+    """A server that knows what its machine costs."""
+    folder = tmp_path_factory.mktemp("priced")
+    with run_server(state, folder, encoder="fake", COST__USD_PER_HOUR=0.5) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def series(priced_server, state, tmp_path_factory) -> dict[str, set[str]]:
     """All series of a server, and of Envoy on the page that Prometheus scrapes, after some calls."""
-    with run_edge(fake_server, state, tmp_path_factory.mktemp("edge")) as edge:
+    with run_edge(priced_server, state, tmp_path_factory.mktemp("edge")) as edge:
         body = json.dumps({"model": "all-MiniLM-L6-v2", "input": "Hello"}).encode()
         headers = {"Authorization": f"Bearer {state.api_key}", "Content-Type": "application/json"}
         urllib.request.urlopen(urllib.request.Request(f"{edge.url}/v1/embeddings", body, headers)).close()
         with urllib.request.urlopen(f"http://127.0.0.1:{edge.ports['STATS_PORT']}/stats/prometheus") as page:
             of_envoy = exposed(page.read().decode(), suffixed=False)
-    of_server = exposed(fake_server.metrics(), suffixed=True)
+    of_server = exposed(priced_server.metrics(), suffixed=True)
     return {"up": set()} | of_envoy | of_server
 
 
@@ -131,6 +139,8 @@ def test_what_the_design_asks_to_see_is_on_the_dashboard():
     for name in (
         "embeddings_cache_lookups_total",
         "embeddings_gpu_memory_bytes",
+        "embeddings_machine_usd_total",
+        "embeddings_openai_usd_total",
         "membership_healthy",
         "rate_limited",
     ):
