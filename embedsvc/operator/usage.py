@@ -7,7 +7,7 @@ from typing import Literal
 from embedsvc import prices
 from embedsvc.operator.keys import STARTED, handle
 from embedsvc.operator.shown import Cell, Column
-from embedsvc.store.records import KeyRecord, UsageRow
+from embedsvc.store.records import SHADOW, KeyRecord, UsageRow
 
 Group = Literal["day", "key", "owner", "identity", "model"]
 GROUPS: Sequence[Group] = ("day", "key", "owner", "identity", "model")
@@ -79,12 +79,14 @@ def report(
         rows: What was used.
         keys: The keys that there are, by digest.
         by: What to keep apart.
-        is_here: Says of a model whether it is one of these machines; what others answered saves nothing.
+        is_here: Says of a model whether it is one of these machines; what others answered saves nothing, and
+            neither does what answered nobody.
     """
     totals: dict[tuple[str, ...], _Total] = {}
     for row in rows:
         at = tuple(_NAMES[group](row, keys) for group in by)
-        totals.setdefault(at, _Total()).add(row, here=is_here(row.model))
+        here = row.identity != SHADOW and is_here(row.model)
+        totals.setdefault(at, _Total()).add(row, here=here)
     return [(*at, *totals[at].cells) for at in sorted(totals)]
 
 

@@ -7,7 +7,7 @@ import pytest
 from embedsvc.config import CostSettings, ModelSettings, ProviderSettings, RemoteModelSettings, Settings
 from embedsvc.operator.cost import Cost, Machines, Use, cost
 from embedsvc.prices import LARGE, SMALL
-from embedsvc.store.records import UsageRow
+from embedsvc.store.records import SHADOW, UsageRow
 
 HERE, THERE, FREE = "all-mpnet-base-v2", "openai/text-embedding-3-small", "openai/unpriced"
 NOW = dt.datetime(2026, 11, 28, 6, tzinfo=dt.UTC)
@@ -24,8 +24,8 @@ SETTINGS = Settings(
 DOLLAR = Machines(1.0)
 
 
-def used(day="2026-11-28", model=HERE, tokens=1_000_000, inputs=100, cached=0):
-    return UsageRow(day, "a" * 64, "", model, 10, 0, inputs, tokens, cached, 50.0, 5.0)
+def used(day="2026-11-28", model=HERE, tokens=1_000_000, inputs=100, cached=0, identity=""):
+    return UsageRow(day, "a" * 64, identity, model, 10, 0, inputs, tokens, cached, 50.0, 5.0)
 
 
 def added(*rows, machines=DOLLAR, settings=SETTINGS) -> Cost:
@@ -118,6 +118,12 @@ def test_what_came_from_the_cache_was_not_sent_there():
     assert added(used(model=THERE, tokens=5_000_000, inputs=100, cached=40)).providers_usd == pytest.approx(
         0.06
     )
+
+
+def test_a_shadow_is_paid_for_where_it_is_sent_and_saves_nothing_here():
+    found = added(used(identity=SHADOW), used(model=THERE, tokens=5_000_000, identity=SHADOW))
+    assert found.here == Use()
+    assert found.providers_usd == pytest.approx(0.10)
 
 
 def test_what_nobody_says_the_price_of_is_told():

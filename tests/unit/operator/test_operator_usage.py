@@ -6,7 +6,7 @@ from itertools import combinations, permutations
 import pytest
 
 from embedsvc.operator.usage import GROUPS, columns, report
-from embedsvc.store.records import KeyRecord, UsageRow
+from embedsvc.store.records import SHADOW, KeyRecord, UsageRow
 
 ALICE = KeyRecord("a" * 64, "emb_aaaaaaaa", "alice", owner="Search")
 BOB = KeyRecord("b" * 64, "emb_bbbbbbbb", "bob")
@@ -119,7 +119,8 @@ def test_two_keys_of_one_name_are_kept_apart():
     assert len(report(rows, KEYS, ["owner"], is_here)) == 1
 
 
-def test_what_a_provider_answered_is_used_and_saves_nothing():
-    rows = [ROW, replace(ROW, model="openai/text-embedding-3-small", tokens=9_000_000)]
+@pytest.mark.parametrize("fields", [{"model": "openai/text-embedding-3-small"}, {"identity": SHADOW}])
+def test_what_a_provider_answered_or_nobody_got_is_used_and_saves_nothing(fields):
+    rows = [ROW, replace(ROW, tokens=9_000_000, **fields)]
     (found,) = as_dicts(rows, ["day"])
     assert (found["tokens"], found["saved_small_usd"], found["saved_large_usd"]) == (10_000_000, 0.02, 0.13)
