@@ -1,6 +1,7 @@
 """operator.cost: what vectors cost here, beside what they would have cost at OpenAI."""
 
 import datetime as dt
+from dataclasses import replace
 
 import pytest
 
@@ -24,8 +25,11 @@ SETTINGS = Settings(
 DOLLAR = Machines(1.0)
 
 
-def used(day="2026-11-28", model=HERE, tokens=1_000_000, inputs=100, cached=0, identity=""):
-    return UsageRow(day, "a" * 64, identity, model, 10, 0, inputs, tokens, cached, 50.0, 5.0)
+ROW = UsageRow("2026-11-28", "a" * 64, "", HERE, 10, 0, 100, 1_000_000, 0, 50.0, 5.0)
+
+
+def used(**fields):
+    return replace(ROW, **fields)
 
 
 def added(*rows, machines=DOLLAR, settings=SETTINGS) -> Cost:
@@ -40,7 +44,7 @@ def added(*rows, machines=DOLLAR, settings=SETTINGS) -> Cost:
     [(["2026-11-28"], 6), (["2026-11-27"], 30), (["2026-11-28", "2026-10-30"], 29 * 24 + 6)],
 )
 def test_machines_cost_from_the_start_of_the_first_day_of_use_on_whether_they_work_or_not(days, hours):
-    found = added(*map(used, days))
+    found = added(*(used(day=day) for day in days))
     assert (found.since, found.hours, found.machines_usd) == (min(days), hours, hours)
 
 
@@ -49,11 +53,11 @@ def test_as_many_machines_cost_as_there_are_on_average():
 
 
 def test_days_on_which_nobody_was_answered_do_not_begin_the_count():
-    assert added(used("2026-11-01", model="", tokens=0), used()).since == "2026-11-28"
+    assert added(used(day="2026-11-01", model="", tokens=0), used()).since == "2026-11-28"
 
 
 def test_a_clock_that_is_behind_the_ledger_costs_nothing():
-    assert added(used("2026-11-29")).hours == 0
+    assert added(used(day="2026-11-29")).hours == 0
 
 
 # Tokens
