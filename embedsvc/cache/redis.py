@@ -88,8 +88,9 @@ class RedisLevel:
     async def measure(self) -> Measure:
         """See Level; of the whole server, whoever's its keys are."""
         found = await self._ask(lambda: self._redis.info("memory"))
-        rows = await self._ask(self._redis.dbsize)
-        return Measure(rows, found["used_memory"], found.get("maxmemory") or None)
+        keys = await self._ask(self._redis.dbsize)
+        others = await self._ask(lambda: self._redis.exists(GENERATION))
+        return Measure(keys - others, found["used_memory"], found.get("maxmemory") or None)
 
     async def upkeep(self) -> None:
         """See Level; Redis does that by itself."""

@@ -1,6 +1,7 @@
 """The second level as a file: one thread writes, one reads, the event loop waits for neither."""
 
 import asyncio
+import os
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -49,7 +50,9 @@ class SqliteLevel:
         self._writing = writing
         self._path = settings.path
         self._bound = settings.disk_bytes
-        self._mend: Callable[[], None] | None = partial(file.prepare, settings.path, BUSY_SECONDS)
+        self._file: os.stat_result | None = None
+        self._ready = False
+        self._damaged = False
 
     @property
     def name(self) -> str:
@@ -72,6 +75,7 @@ class SqliteLevel:
         count = await self._write(rows.clear)
         while await self._write(partial(rows.shrink, pages=PAGES * PAGES, spare=0)):
             pass
+        await self._writing.call(partial(file.settle, self._path, BUSY_SECONDS))
         return count
 
     async def generation(self) -> str:
@@ -86,7 +90,7 @@ class SqliteLevel:
         """See Level."""
         for work in (
             partial(rows.purge, now=time.time()),
-            partial(rows.shrink, pages=PAGES, spare=SPARE_PAGES),
+            partial(rows.shrink, pages=PAGES, spare=SPARE_PAGES, bound=self._bound),
         ):
             for _ in range(STEPS):
                 if not await self._write(work):
@@ -96,24 +100,24 @@ class SqliteLevel:
         try:
             return await self._run(self._writing, work)
         except StoreAwayError as error:
-            if _code(error.__cause__) in REFUSALS:
+            if file.code_of(error.__cause__) in REFUSALS:
                 raise StoreRefusedError(str(error)) from error
             raise
 
     async def _run(self, lane: Lane, work: Work[T]) -> T:
-        if self._mend:
-            await self._writing.call(self._mend)
-            self._mend = None
+        if not self._ready:
+            self._file = await self._writing.call(self._mend())
+            self._ready, self._damaged = True, False
         try:
             return await lane.run(work)
         except StoreAwayError as error:
-            self._mend = self._remedy(lane, error.__cause__)
+            self._ready, self._damaged = False, file.code_of(error.__cause__) in file.BROKEN
             raise
 
-    def _remedy(self, lane: Lane, cause: BaseException | None) -> Callable[[], None]:
-        """What is done before anything else is tried."""
-        if lane.file and _code(cause) in file.BROKEN:
-            return partial(file.replace, self._path, lane.file, BUSY_SECONDS)
+    def _mend(self) -> Callable[[], os.stat_result]:
+        """What is done to the file before anything is asked of it, at first and after it has failed."""
+        if self._damaged and self._file:
+            return partial(file.replace, self._path, self._file, BUSY_SECONDS)
         return partial(file.prepare, self._path, BUSY_SECONDS)
 
 
@@ -126,8 +130,3 @@ async def open_sqlite_level(settings: CacheSettings) -> AsyncIterator[SqliteLeve
         yield SqliteLevel(reading, writing, settings)
     finally:
         await asyncio.gather(reading.close(), writing.close())
-
-
-def _code(error: BaseException | None) -> int:
-    code: int = getattr(error, "sqlite_errorcode", 0)
-    return code & 0xFF

@@ -33,8 +33,8 @@ BROKEN = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 """What SQLite says of a file that is damaged, or none of its own."""
 
 
-def prepare(path: Path, busy_seconds: float) -> None:
-    """Make a file where there is none.
+def prepare(path: Path, busy_seconds: float) -> os.stat_result:
+    """Make a file where there is none; return which it is.
 
     Raises:
         OSError: It cannot be made.
@@ -45,13 +45,14 @@ def prepare(path: Path, busy_seconds: float) -> None:
     try:
         _make(path, busy_seconds)
     except sqlite3.DatabaseError as error:
-        if error.sqlite_errorcode & 0xFF not in BROKEN or not is_cache(path):
+        if code_of(error) not in BROKEN or not is_cache(path):
             raise
-        replace(path, path.stat(), busy_seconds)
+        return replace(path, path.stat(), busy_seconds)
+    return path.stat()
 
 
-def replace(path: Path, seen: os.stat_result, busy_seconds: float) -> None:
-    """Throw a damaged file away, and make another.
+def replace(path: Path, seen: os.stat_result, busy_seconds: float) -> os.stat_result:
+    """Throw a damaged file away, and make another; return which it is.
 
     Args:
         path: Where it is.
@@ -66,13 +67,25 @@ def replace(path: Path, seen: os.stat_result, busy_seconds: float) -> None:
         if path.exists() and os.path.samestat(path.stat(), seen):
             for end in ("", "-wal", "-shm"):
                 path.with_name(path.name + end).unlink(missing_ok=True)
-        prepare(path, busy_seconds)
+        return prepare(path, busy_seconds)
+
+
+def settle(path: Path, busy_seconds: float) -> None:
+    """Bring what is in the journal into the file, which is as small as it says from then on, and empty it."""
+    with closing(connect(path, busy_seconds)) as db:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def is_cache(path: Path) -> bool:
     """Whether a file's head says that it is a cache (https://sqlite.org/fileformat2.html, offset 68)."""
     with path.open("rb") as file:
         return file.read(72)[68:] == APPLICATION.to_bytes(4)
+
+
+def code_of(error: BaseException | None) -> int:
+    """SQLite's primary code of an error; 0 of any other."""
+    code: int = getattr(error, "sqlite_errorcode", 0)
+    return code & 0xFF
 
 
 def _make(path: Path, busy_seconds: float) -> None:

@@ -69,17 +69,19 @@ def purge(db: sqlite3.Connection, now: float) -> bool:
     return gone == AT_ONCE
 
 
-def shrink(db: sqlite3.Connection, pages: int, spare: int) -> bool:
+def shrink(db: sqlite3.Connection, pages: int, spare: int = 0, bound: int = 0) -> bool:
     """Give pages that are free back to the disk; return whether there are more.
 
     Args:
         db: The file.
         pages: How many in this transaction.
-        spare: How many stay, for rows to come.
+        spare: How many stay for rows to come, in a file that is within its bound.
+        bound: Bytes of the file.
     """
-    free = _pragma(db, "freelist_count") - spare
-    if free > 0:
-        db.execute(f"PRAGMA incremental_vacuum({min(free, pages)})").fetchall()  # which steps through it
+    size = _pragma(db, "page_count") * _pragma(db, "page_size")
+    free = _pragma(db, "freelist_count") - (spare if size <= bound else 0)
+    for _ in range(min(free, pages)):
+        db.execute("PRAGMA incremental_vacuum(1)")  # of more, Python's module would not do the rest
     return free > pages
 
 

@@ -26,9 +26,6 @@ class Lane:
         path: The file, which is there.
         begin: How a transaction begins: "BEGIN" to read, "BEGIN IMMEDIATE" to write.
         busy_seconds: How long to wait for another process's.
-
-    Attributes:
-        file: The file that it was last connected to; None before the first time.
     """
 
     def __init__(self, path: Path, begin: str, busy_seconds: float) -> None:
@@ -37,15 +34,15 @@ class Lane:
         self._busy_seconds = busy_seconds
         self._thread = ThreadPoolExecutor(1, "sqlite")
         self._db: sqlite3.Connection | None = None
-        self.file: os.stat_result | None = None
+        self._file: os.stat_result | None = None
 
     async def run(self, work: Work[T]) -> T:
         """Do some work in one transaction. Raises StoreError."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._transact, work)
 
-    async def call(self, work: Callable[[], None]) -> None:
+    async def call(self, work: Callable[[], T]) -> T:
         """Do something else to the file in between. Raises StoreError."""
-        await asyncio.get_running_loop().run_in_executor(self._thread, _guarded, work)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, _guarded, work)
 
     def _transact(self, work: Work[T]) -> T:
         return _guarded(lambda: self._begun(work))
@@ -59,9 +56,9 @@ class Lane:
     def _connected(self) -> sqlite3.Connection:
         """A connection to the file that is there now: what goes into one that was deleted is lost."""
         file = self._path.stat()
-        if self._db is None or self.file is None or not os.path.samestat(file, self.file):
+        if self._db is None or self._file is None or not os.path.samestat(file, self._file):
             self._disconnect()
-            self._db, self.file = connect(self._path, self._busy_seconds), file
+            self._db, self._file = connect(self._path, self._busy_seconds), file
         return self._db
 
     async def close(self) -> None:
