@@ -5,6 +5,7 @@ of this machine, nor anything of a caller. Import it only where there is a provi
 """
 
 import asyncio
+import math
 import re
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -127,7 +128,7 @@ class _Bounded(httpx2.AsyncBaseTransport):
                     await response.aclose()
         except TimeoutError:
             raise httpx2.ReadTimeout("one try takes no longer", request=request) from None
-        return httpx2.Response(response.status_code, headers=_framed(response), content=content)
+        return httpx2.Response(response.status_code, headers=_unframed(response), content=content)
 
     async def aclose(self) -> None:
         """Let connections go."""
@@ -142,10 +143,10 @@ class _Bounded(httpx2.AsyncBaseTransport):
         return bytes(content)
 
 
-def _framed(response: httpx2.Response) -> list[tuple[str, str]]:
+def _unframed(response: httpx2.Response) -> list[tuple[bytes, bytes]]:
     """The headers of an answer, without how its bytes were sent."""
-    framing = ("content-length", "transfer-encoding", "content-encoding")
-    return [(name, value) for name, value in response.headers.multi_items() if name.lower() not in framing]
+    framing = (b"content-length", b"transfer-encoding", b"content-encoding")
+    return [(name, value) for name, value in response.headers.raw if name.lower() not in framing]
 
 
 def _failure(error: openai.OpenAIError) -> CallError:
@@ -175,6 +176,7 @@ def _detail(error: openai.APIStatusError) -> str:
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
     try:
-        return float(headers.get("retry-after", ""))
+        seconds = float(headers.get("retry-after", ""))
     except ValueError:
         return None
+    return seconds if math.isfinite(seconds) else None

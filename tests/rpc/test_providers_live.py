@@ -57,6 +57,7 @@ async def channel(server, openai):
     openai.requests.clear()
     async with server.channel() as opened:
         yield opened
+    assert "emb_" not in repr(openai.requests)  # whatever became of them
 
 
 def request(*texts, **fields):

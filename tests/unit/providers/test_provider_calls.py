@@ -230,6 +230,38 @@ async def test_a_connection_that_breaks_is_a_failure(providers, openai, kind):
     assert providers.counted("unreachable") == 1
 
 
+RAW = [
+    b"",
+    b"\x00\xff\xfe",
+    b"SSH-2.0-OpenSSH_9.6\r\n",
+    b"HTTP/1.1 200 OK\r\n",
+    b"HTTP/1.1 abc\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nx-odd: \xff\xfe\r\ncontent-length: 2\r\n\r\n{}",
+    b"HTTP/1.1 200 OK\r\ncontent-length: -1\r\n\r\n{}",
+    b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
+    b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 2\r\n\r\n{}",
+    b"HTTP/1.1 200 OK\r\ncontent-type: application/json; charset=odd\r\ncontent-length: 2\r\n\r\n{}",
+    b"HTTP/1.1 302 Found\r\nlocation: http://[::1\r\ncontent-length: 0\r\n\r\n",
+    b"HTTP/1.1 429 Slow\r\nretry-after: nan\r\ncontent-length: 0\r\n\r\n",
+    b'HTTP/1.1 503 Away\r\nretry-after: inf\r\ncontent-length: 13\r\n\r\n{"error": [1]}',
+    b"HTTP/1.1 999 Odd\r\ncontent-length: 0\r\n\r\n",
+]
+
+
+@pytest.mark.parametrize("raw", RAW)
+async def test_whatever_comes_back_callers_are_told_no_more_than_that_it_is_down(providers, raw):
+    async def say(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(raw)
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(say, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+        error = await failure_of(await providers.open(url=url))
+    assert (type(error), error.retry_after) == (ProviderDownError, 1.0)
+
+
 async def test_a_provider_that_does_not_run_is_a_failure(providers):
     model = await providers.open(url="http://127.0.0.1:1/v1")
     assert isinstance(await failure_of(model), ProviderDownError)
