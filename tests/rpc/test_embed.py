@@ -1,5 +1,7 @@
 """EmbeddingService.Embed over mTLS, with the real model."""
 
+from uuid import uuid4
+
 import grpc
 import numpy as np
 import pytest
@@ -41,9 +43,10 @@ async def test_vectors_are_those_of_sentence_transformers(embed, reference):
 
 
 async def test_the_answer_describes_itself(embed):
-    response = await embed(*TEXTS)
-    assert [item.index for item in response.embeddings] == [0, 1, 2, 3]
-    assert [item.truncated for item in response.embeddings] == [False, False, False, True]
+    new = uuid4().hex  # whatever was asked before, this is computed
+    response = await embed(*TEXTS, new)
+    assert [item.index for item in response.embeddings] == [0, 1, 2, 3, 4]
+    assert [item.truncated for item in response.embeddings] == [False, False, False, True, False]
     assert response.embeddings[3].tokens == 256
     assert response.usage.total_tokens == sum(item.tokens for item in response.embeddings)
     assert (response.model, response.dimensions) == (MODEL, 384)
