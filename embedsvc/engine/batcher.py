@@ -3,8 +3,8 @@
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager
 from functools import partial
 from typing import TypeAlias
 
@@ -69,8 +69,7 @@ class Batcher:
         """Tokens that wait."""
         return self._scheduler.queue.tokens
 
-    @contextmanager
-    def entered(self) -> Iterator[None]:
+    def entered(self) -> AbstractContextManager[None]:
         """What is begun while the context is open is finished before the batcher closes.
 
         Raises:
@@ -78,8 +77,7 @@ class Batcher:
         """
         if self.closed:
             raise OverloadedError("the server is shutting down")
-        with self._inside:
-            yield
+        return self._inside
 
     async def submit(self, texts: Sequence[TokenSequence], caller: Caller) -> Computed:
         """Compute the vectors of one request's texts. Cancelling it takes them out of the queue.

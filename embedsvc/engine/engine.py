@@ -146,6 +146,7 @@ class Engine:
         """Load all that is to be loaded; where that fails, unload what is new, and raise."""
         fresh = roster.loaders - self._roster.loaders
         pinned = {loader: loader.pinned for loader in roster.loaders}
+        limit, self._budget.limit = self._budget.limit, _larger(self._budget.limit, models.memory_bytes)
         try:
             for name, model in roster.models.items():
                 model.loader.pinned = name not in models.lazy
@@ -154,6 +155,7 @@ class Engine:
                 elif model.loader in fresh:
                     await self._succeed(name, model)
         except BaseException:
+            self._budget.limit = limit
             for loader, before in pinned.items():
                 loader.pinned = before
             self._leaving |= fresh
@@ -189,6 +191,11 @@ class Engine:
                 metrics.queue_tokens.labels(name).set_function(partial(_count_tokens, model))
             else:
                 metrics.forget(name)
+
+
+def _larger(one: int | None, other: int | None) -> int | None:
+    """The larger of two limits; None is none at all."""
+    return None if one is None or other is None else max(one, other)
 
 
 def _is_ready(model: ServedModel) -> int:

@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -55,6 +55,28 @@ class Weights:
     open: Callable[[], AbstractAsyncContextManager[Batcher]]
 
 
+class _Use:
+    """A context of those who need weights: they hold them, too. No generator, since each request is in one.
+
+    Attributes:
+        count: How many need them.
+    """
+
+    def __init__(self, loader: "Loader", held: Occupancy) -> None:
+        self.count = 0
+        self._loader = loader
+        self._held = held
+
+    def __enter__(self) -> None:
+        self._held.__enter__()
+        self.count += 1
+
+    def __exit__(self, *_exception: object) -> None:
+        self._loader.used_at = time.monotonic()
+        self.count -= 1
+        self._held.__exit__()
+
+
 class Loader:
     """Loads and unloads.
 
@@ -81,7 +103,8 @@ class Loader:
         self._metrics = metrics
         self._told = told
         self._stack = AsyncExitStack()
-        self._held, self._wanted = Occupancy(), Occupancy()
+        self._held = Occupancy()
+        self._use = _Use(self, self._held)
         self._waiting = 0
         self._breaker = Breaker(1, FIRST_PAUSE, LONGEST_PAUSE)
         self._loading: asyncio.Task[Batcher] | None = None
@@ -102,7 +125,7 @@ class Loader:
     @property
     def evictable(self) -> bool:
         """See `budget.Tenant`."""
-        return bool(self.batcher) and not (self.pinned or self._wanted.count or self._ending)
+        return bool(self.batcher) and not (self.pinned or self._use.count or self._ending)
 
     @property
     def state(self) -> State:
@@ -113,8 +136,7 @@ class Loader:
             return State.LOADING
         return State.IDLE if self._breaker.state == "closed" else State.FAILED
 
-    @contextmanager
-    def held(self) -> Iterator[None]:
+    def held(self) -> AbstractContextManager[None]:
         """While the context is open the weights can be had, though the model may be replaced meanwhile.
 
         Raises:
@@ -122,11 +144,9 @@ class Loader:
         """
         if self._ending:
             raise OverloadedError("the server is shutting down")
-        with self._held:
-            yield
+        return self._held
 
-    @contextmanager
-    def wanted(self) -> Iterator[None]:
+    def wanted(self) -> AbstractContextManager[None]:
         """While the context is open the weights are not unloaded, if they are loaded.
 
         Raises:
@@ -134,11 +154,7 @@ class Loader:
         """
         if self._closed:
             raise OverloadedError("the server is shutting down")
-        with self._held, self._wanted:
-            try:
-                yield
-            finally:
-                self.used_at = time.monotonic()
+        return self._use
 
     async def need(self, deadline: float | None) -> Batcher:
         """Have them loaded for a request; to be called in `wanted`. Leaving does not stop the load.

@@ -86,7 +86,7 @@ def _check_lazy(model: ServedModel) -> None:
     missing = "weights" if not files.weights_bytes else "dimensions" if files.dimensions is None else None
     if missing:
         raise ConfigurationError(
-            f"models.lazy: the files of {model.name} in {files.folder} tell no {missing}"
+            f"models.lazy: the files of {model.name} in {files.folder} have no {missing}"
         )
 
 

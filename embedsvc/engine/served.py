@@ -1,7 +1,7 @@
 """One model that is served: what is known of it, its vocabulary and the way to its replicas."""
 
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 
 import structlog
@@ -93,8 +93,7 @@ class ServedModel:
         """Whether any replica can answer."""
         return self.loader.state is State.READY
 
-    @contextmanager
-    def held(self) -> Iterator[None]:
+    def held(self) -> AbstractContextManager[None]:
         """While the context is open it can be entered, even if another model takes its name meanwhile.
 
         It need not be loaded for that: who finds all in a cache has no use for its weights.
@@ -102,8 +101,7 @@ class ServedModel:
         Raises:
             OverloadedError: It is unloaded for good.
         """
-        with self.loader.held():
-            yield
+        return self.loader.held()
 
     @asynccontextmanager
     async def entered(self, caller: Caller) -> AsyncIterator[Batcher]:

@@ -209,3 +209,18 @@ def test_a_model_is_served_once_the_primary_first(file):
         '[models]\nprimary = "e5-large-v2"\nfallback = "gte-large"\nalso = ["gte-large", "e5-large-v2", "x"]'
     )
     assert load(file(text)).models.served == ("e5-large-v2", "gte-large", "x")
+
+
+@pytest.mark.parametrize("name", ["e5-large-v2", "gte-large"])
+def test_lazy_models_are_served_beside_the_primary_one(file, name):
+    models = '[models]\nprimary = "e5-large-v2"\nfallback = "x"\n'
+    assert load(file(models + 'lazy = ["x"]')).models.lazy == ("x",)
+    with pytest.raises(ConfigurationError, match=f"models: .*lazy: {name} must be a model that is served"):
+        load(file(models + f'lazy = ["{name}"]'))
+
+
+def test_lazy_models_need_one_process(file):
+    models = '[models]\nlazy = ["all-MiniLM-L6-v2"]\n[server]\nprocesses = '
+    assert load(file(models + "1")).models.lazy
+    with pytest.raises(ConfigurationError, match=r"models\.lazy needs server\.processes = 1"):
+        load(file(models + "2"))

@@ -1,13 +1,17 @@
 """Which encoder a device gets, in which precision, for batches of which size."""
 
+import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import tiny_models
 
 from embedsvc.config import EngineSettings
 from embedsvc.engine import choice, packed_cuda, reference
 from embedsvc.engine.choice import CPU_BATCH, GPU_BATCH, EncoderChoice, batch_limits
+from embedsvc.engine.fingerprint import fingerprint
 from embedsvc.engine.limits import BatchLimits
 from embedsvc.engine.packed_cuda import WarmUp
 from embedsvc.engine.placing import Options
@@ -78,6 +82,40 @@ def test_the_log_says_why_kernels_are_not_compiled(folder, monkeypatch):
     monkeypatch.setattr(packed_cuda, "load", Recorder(uncompiled="no C compiler"))
     choice.build(EncoderChoice(folder, "auto", "auto"), GPU)
     assert warnings == [{"device": GPU, "reason": "no C compiler"}]
+
+
+@pytest.fixture
+def own(folder, tmp_path):
+    """A copy of the model's files, to be written over."""
+    return Path(shutil.copytree(folder, tmp_path / "own"))
+
+
+def overwrite(path):
+    """Change the numbers of a file of weights where they lie."""
+    size = path.stat().st_size
+    with path.open("r+b") as file:
+        file.seek(size // 2)
+        file.write(bytes(size - size // 2))
+
+
+@pytest.mark.parametrize("encoder", ["packed", "sentence-transformers"])
+def test_what_is_loaded_does_not_change_with_its_files(own, encoder):
+    built = choice.build(EncoderChoice(own, encoder, "auto"), "cpu")
+    texts = [[5, 1000, 2000, 3000], [7]]
+    before = built.encode(texts)
+    overwrite(own / "model.safetensors")
+    np.testing.assert_array_equal(built.encode(texts), before)
+    after = choice.build(EncoderChoice(own, encoder, "auto"), "cpu").encode(texts)
+    assert not np.array_equal(after, before)
+
+
+@pytest.mark.parametrize("encoder", ["packed", "sentence-transformers"])
+def test_files_that_are_others_than_those_that_were_read_are_not_loaded(own, encoder):
+    wanted = EncoderChoice(own, encoder, "auto", fingerprint=fingerprint(own))
+    assert choice.build(wanted, "cpu").dimensions
+    overwrite(own / "model.safetensors")
+    with pytest.raises(ConfigurationError, match=f"the files in {own} are others than when they were read"):
+        choice.build(wanted, "cpu")
 
 
 @pytest.mark.parametrize(("device", "batch"), [("cpu", CPU_BATCH), (GPU, GPU_BATCH)])

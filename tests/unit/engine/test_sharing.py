@@ -46,8 +46,8 @@ def doors(tmp_path):
 
 
 @asynccontextmanager
-async def pooling(doors, *, owner, build=ObedientEncoder, metrics=None):
-    spec = PoolSpec("m", build, ["cpu"], PROBE, TIMING, doors, owner)
+async def pooling(doors, *, owner, build=ObedientEncoder, metrics=None, revision="1"):
+    spec = PoolSpec("m", build, ["cpu"], PROBE, TIMING, doors, owner, revision)
     witness = Witness()
     async with open_pool(spec, (metrics or Metrics()).engine("m")) as pool:
         pool.listen(witness)
@@ -210,6 +210,14 @@ async def test_guests_are_turned_away_while_none_can_be_started(doors, tmp_path)
         broken.unlink()
         for witness in witnesses:
             assert (await (await witness.until("joined")).encode([[7]])).vectors[0, 0] == 7
+
+
+async def test_a_guest_that_has_read_other_files_does_not_take_their_vectors_for_its_own(doors):
+    async with pooling(doors, owner=True):
+        with pytest.raises(ConfigurationError, match=r"have revision 1, and its files 2, .*: restart it"):
+            await pooling(doors, owner=False, revision="2").__aenter__()
+        async with pooling(doors, owner=False) as (pool, _):
+            assert len(pool.replicas) == 1
 
 
 async def test_a_door_that_cannot_be_is_told(tmp_path):
