@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -41,7 +42,19 @@ SECONDS = 60.0
 NO_STORE = ("cache-control", "no-store")
 """The metadata of a request that must be computed."""
 
+RETRIES = {
+    "maxAttempts": 4,
+    "initialBackoff": "0.2s",
+    "backoffMultiplier": 3,
+    "maxBackoff": "2s",
+    "retryableStatusCodes": ["UNAVAILABLE"],
+}
+"""A queue that is full for a moment, or a server that restarts, must not end hours of work."""
+
+CALLS = [{"service": "embedsvc.v1.EmbeddingService", "method": "Embed"}]
+
 OPTIONS = [
+    ("grpc.service_config", json.dumps({"methodConfig": [{"name": CALLS, "retryPolicy": RETRIES}]})),
     ("grpc.max_receive_message_length", 16 * 2**20),
     ("grpc.enable_http_proxy", 0),  # what is called is a service of one's own
 ]

@@ -49,7 +49,7 @@ def pictures(report: Report) -> Iterator[Picture]:
 
 def _overlap(agreement: Agreement, documents: int) -> Picture:
     means = zip(DEPTHS, agreement.overlap.mean(axis=0) * PERCENT, strict=True)
-    said = ", ".join(f"at {k} {mean:.0f} %" for k, mean in means)
+    said = ", ".join(f"{mean:.0f} % at {k}" for k, mean in means)
     drawn = plots.overlap(agreement, documents)
     return Picture("overlap", f"Shared of the nearest documents: {said}.", drawn)
 

@@ -48,6 +48,11 @@ def _drawing(name: str) -> Iterator[tuple[Axes, Callable[[], str]]]:
         yield figure.subplots(), lambda: svg.written(figure, name)
 
 
+def _legend(axes: Axes) -> None:
+    """Above what is drawn, where nothing is hidden by it."""
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.2, markerscale=2)
+
+
 def overlap(agreement: Agreement, documents: int) -> str:
     """Bars of the overlap at each depth, and what chance would have made of it."""
     with _drawing("overlap") as (axes, finish):
@@ -57,11 +62,11 @@ def overlap(agreement: Agreement, documents: int) -> str:
         for at, k in enumerate(DEPTHS):
             axes.plot([at - 0.36, at + 0.36], [PERCENT * k / documents] * 2, ":", color=svg.INK)
         axes.plot([], [], ":", color=svg.INK, label="by chance")
-        axes.set_ylim(0, 112)
+        axes.set_ylim(0, 110)
         axes.set_yticks(range(0, 101, 25))
         axes.set_ylabel("shared nearest documents, %")
         axes.grid(visible=False, axis="x")
-        axes.legend(loc="upper right")
+        _legend(axes)
         return finish()
 
 
@@ -79,7 +84,7 @@ def correlation(agreement: Agreement) -> str:
         axes.set_ylabel("queries")
         axes.yaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(visible=False, axis="x")
-        axes.legend(loc="upper left")
+        _legend(axes)
         return finish()
 
 
@@ -119,13 +124,13 @@ def similarities(pairs: Pairs) -> str:
     with _drawing("similarities") as (axes, finish):
         kinds = (
             (pairs.chance, svg.MUTED, "any two"),
-            (pairs.near, svg.BOTH, "among the ten nearest of one"),
+            (pairs.near, svg.BOTH, "near for A or for B"),
         )
         for found, color, name in kinds:
             axes.scatter(found[0], found[1], s=7, linewidths=0, alpha=0.55, color=color, label=name)
         axes.set_xlabel("cosine, A")
         axes.set_ylabel("cosine, B")
-        axes.legend(loc="upper left", markerscale=2, handletextpad=0.2)
+        _legend(axes)
         return finish()
 
 
@@ -140,9 +145,8 @@ def relevance(found: Sequence[Relevance]) -> str:
             bars = axes.bar(np.arange(len(names)) + left, shares, 0.38, color=color, label=name)
             axes.bar_label(bars, fmt="%.0f", padding=2)
         axes.set_xticks(range(len(names)), names)
-        axes.set_ylim(0, 125)
-        axes.set_yticks(range(0, 101, 25))
+        axes.margins(y=0.12)
         axes.set_ylabel("%")
         axes.grid(visible=False, axis="x")
-        axes.legend(loc="upper left", ncols=2)
+        _legend(axes)
         return finish()

@@ -8,7 +8,7 @@ import pytest
 from embedding_server import serving
 
 from embedsvc.config import Settings
-from embedsvc.errors import ConfigurationError, ModelNotFoundError, RateLimitedError
+from embedsvc.errors import ConfigurationError, ModelNotFoundError, OverloadedError, RateLimitedError
 from embedsvc.operator.client import BYTES, TEXTS, add_connection_arguments, batches, dial
 from embedsvc.types import InputType
 from embedsvc.v1 import embedding_pb2 as pb
@@ -89,6 +89,13 @@ async def test_what_a_server_refuses_is_told_with_its_reason(client, served, err
     with pytest.raises(ConfigurationError) as told:
         await client.embed("", ["text"])
     assert str(told.value) == f"{served.address}: {reason}"
+
+
+async def test_a_server_that_is_busy_for_a_moment_is_asked_again(client, served):
+    served.failures += [OverloadedError("the queue is full", retry_after=1)] * 2
+    (answer,) = await client.embed("model-a", ["text"])
+    assert answer.vectors.tolist() == [[4, ord("t")]]
+    assert served.texts == ["text"] * 3
 
 
 async def test_a_server_that_is_not_there_is_told(arguments):
