@@ -13,7 +13,7 @@ from embedsvc.cache.memory import size_of
 from embedsvc.cache.row import Key, Row
 from embedsvc.cache.second import Second
 from embedsvc.cache.wire import encode
-from embedsvc.store.protocols import StoreAwayError, StoreRefusedError
+from embedsvc.store.protocols import StoreError
 
 MOST_BYTES = 16 * 2**20
 """Of the rows that wait."""
@@ -90,13 +90,11 @@ class Behind:
         batch = dict(islice(self._waiting.items(), AT_ONCE))
         try:
             await self._second.set_many({key.short: encode(key, row) for key, row in batch.items()})
-        except StoreAwayError:  # of which the guard has told
+        except StoreError:  # of which the guard has told
             self._idle.set()
             await asyncio.sleep(max(PAUSE_SECONDS, self._second.pause_left))
-            return
-        except StoreRefusedError:
-            self._dropped.inc(len(batch))
-        self._remove(batch)
+        else:
+            self._remove(batch)
 
     def _remove(self, batch: Iterable[Key]) -> None:
         for key in batch:

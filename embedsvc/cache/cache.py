@@ -96,7 +96,7 @@ class Cache:
 
     def _read(self, asked: Sequence[tuple[Key, bytes | None]]) -> list[Row | None]:
         now = time.time()
-        return [self._decode(key, data, now) if data else None for key, data in asked]
+        return [None if data is None else self._decode(key, data, now) for key, data in asked]
 
     def _decode(self, key: Key, data: bytes, now: float) -> Row | None:
         try:

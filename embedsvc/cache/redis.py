@@ -99,13 +99,14 @@ class RedisLevel:
         """Wait for room, then for an answer."""
         async with self._room:
             try:
-                return await ask()
+                async with asyncio.timeout(CALL_SECONDS):
+                    return await ask()
             except (AuthenticationError, AuthorizationError, BusyLoadingError) as error:
                 raise StoreAwayError(f"Redis: {error}") from error
             except ResponseError as error:
                 raise StoreRefusedError(f"Redis: {error}") from error
             except (RedisError, OSError) as error:
-                raise StoreAwayError(f"Redis: {error!r}") from error
+                raise StoreAwayError(f"Redis: {str(error) or type(error).__name__}") from error
 
 
 @asynccontextmanager
@@ -129,7 +130,7 @@ async def connect(settings: CacheSettings, password: Password | None) -> AsyncIt
     pool = aioredis.ConnectionPool.from_url(
         settings.url,
         socket_connect_timeout=CONNECT_SECONDS,
-        socket_timeout=CALL_SECONDS,
+        socket_timeout=None,  # it uses asyncio.wait_for, which until Python 3.12 loses cancellations
         retry=Retry(NoBackoff(), 0),
         protocol=2,
         driver_info=None,  # one message less at the start of a connection

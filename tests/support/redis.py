@@ -29,7 +29,7 @@ class RunningRedis:
     Attributes:
         port: Where it listens.
         folder: Where its log is.
-        options: Its configuration; with `tls-port`, that is the port, and it speaks TLS.
+        options: Its configuration; with `tls-cert-file` it speaks TLS, and nothing else.
     """
 
     port: int
@@ -39,11 +39,15 @@ class RunningRedis:
 
     @property
     def url(self) -> str:
-        return f"redis://127.0.0.1:{self.port}/0"
+        return f"rediss://localhost:{self.port}/0" if self.tls else f"redis://127.0.0.1:{self.port}/0"
+
+    @property
+    def tls(self) -> bool:
+        return "tls-cert-file" in self.options
 
     def start(self) -> None:
         options = {
-            "port": self.port,
+            **({"port": 0, "tls-port": self.port} if self.tls else {"port": self.port}),
             "bind": "127.0.0.1",
             "save": "",
             "appendonly": "no",
