@@ -23,7 +23,6 @@ from embedsvc.order import Order, Stay
 from embedsvc.preparer import Items, Prepared, Preparer
 from embedsvc.types import Embeddings, Timings, Truncation, Vectors
 
-
 NOTHING = Landed({})
 
 
@@ -150,14 +149,13 @@ class Answerer:
 
     async def _prepare(self, order: Order, known: Known) -> Prepared:
         """Check and tokenize; meanwhile, ask the second level for what memory does not have."""
-        policy = order.caller.account.injection
-        preparing = self._preparer.prepare(order.request, order.model, policy, frozenset(known.rows))
+        preparing = self._preparer.prepare(order, frozenset(known.rows))
         if len(known.rows) < len(known.keys):
             prepared, _ = await asyncio.gather(preparing, self._lookup.fetch(order, known))
         else:
             prepared = await preparing
         for rule in prepared.suspects.values():
-            self._metrics.injections.labels(policy, rule).inc()
+            self._metrics.injections.labels(order.policy, rule).inc()
         return prepared
 
     async def _compute(self, work: _Work) -> _Result:

@@ -63,33 +63,35 @@ class Embedder:
         """
         validate.check_count(request.inputs, self._limits, request.field)
         choice = self._models.choose(request.model, caller)
+        admission = self._models.admission(choice.model)
+        order = Order(request, caller, choice.model, admission, choice.openai_ids)
         if choice.fallback:
-            embeddings = await self._answer_by_either(request, choice, choice.fallback, caller)
+            embeddings = await self._answer_by_either(order, choice.fallback)
         else:
-            embeddings = await self._answer(request, choice.model, caller)
+            embeddings = await self._answerer.answer(order)
         self._count(choice, embeddings)
         caller.account.note(embeddings)
         if choice.shadow and not embeddings.fallback_from:
-            self._shadows.send(request, choice.alias, choice.shadow, caller)
+            self._shadows.send(self._for(order, choice.shadow), choice.alias)
         return embeddings
 
-    async def _answer_by_either(
-        self, request: EmbedRequest, choice: Choice, fallback: EmbeddingProvider, caller: Caller
-    ) -> Embeddings:
+    async def _answer_by_either(self, order: Order, fallback: EmbeddingProvider) -> Embeddings:
         """The model's answer; where nothing computes for it, that of the one which may stand in."""
-        caller = replace(caller, account=_ChargedOnce(caller.account))
+        order = replace(order, caller=replace(order.caller, account=_ChargedOnce(order.caller.account)))
         try:
-            return await self._answer(request, choice.model, caller)
+            return await self._answerer.answer(order)
         except ProviderDownError as down:
             try:
-                embeddings = await self._answer(request, fallback, caller)
+                embeddings = await self._answerer.answer(self._for(order, fallback))
             except (PermissionDeniedError, InvalidRequestError):  # of what it may not, or cannot do
                 raise down from None
-        log.warning("fallback", alias=choice.alias, model=choice.model.card.name, by=embeddings.model)
-        return replace(embeddings, fallback_from=choice.model.card.name)
+        name = order.model.card.name
+        log.warning("fallback", alias=order.request.model, model=name, by=embeddings.model)
+        return replace(embeddings, fallback_from=name)
 
-    async def _answer(self, request: EmbedRequest, model: EmbeddingProvider, caller: Caller) -> Embeddings:
-        return await self._answerer.answer(Order(request, caller, model, self._models.admission(model)))
+    def _for(self, order: Order, model: EmbeddingProvider) -> Order:
+        """The same for another model."""
+        return replace(order, model=model, admission=self._models.admission(model))
 
     def _count(self, choice: Choice, embeddings: Embeddings) -> None:
         self._metrics.texts.labels(embeddings.model).inc(len(embeddings.tokens) - len(embeddings.errors))
@@ -148,9 +150,5 @@ class _ChargedOnce:
 async def open_embedder(parts: Parts) -> AsyncIterator[Embedder]:
     """Have an embedder while the context is open; leaving gives up what is sent behind callers' backs."""
     answerer = Answerer(parts.threads, parts.limits, parts.cache, parts.metrics)
-
-    async def shadow(request: EmbedRequest, model: EmbeddingProvider, caller: Caller) -> Embeddings:
-        return await answerer.answer(Order(request, caller, model, parts.models.admission(model)))
-
-    async with open_shadows(shadow, parts.write_down, parts.metrics.routes) as shadows:
+    async with open_shadows(answerer.answer, parts.write_down, parts.metrics.routes) as shadows:
         yield Embedder(parts, answerer, shadows)

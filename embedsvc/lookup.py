@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from embedsvc.cache.cache import Cache
 from embedsvc.cache.key import Space
 from embedsvc.cache.row import Key, Row
-from embedsvc.engine.catalog import OPENAI_NAMES
 from embedsvc.engine.offload import Threads
 from embedsvc.order import Order
 from embedsvc.types import Truncation
@@ -85,13 +84,12 @@ class Lookup:
         return await loop.run_in_executor(self._threads.many, self._hash, order, cache)
 
     def _hash(self, order: Order, cache: Cache) -> Sequence[Key]:
-        request, card = order.request, order.model.card
+        request = order.request
         space = Space(
-            space=card.space,
-            prompt=card.files.prompts.get(request.input_type, ""),
+            space=order.model.card.space,
+            prompt=order.prompt,
             truncation=request.truncation or self._truncation,
             normalized=order.normalizes,
             scope=order.caller.account.identity if cache.scope == "key" else "",
         )
-        openai_ids = request.model in OPENAI_NAMES
-        return [space.key(item, openai_ids=openai_ids) for item in request.inputs]
+        return [space.key(item, openai_ids=order.openai_ids) for item in request.inputs]

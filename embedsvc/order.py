@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from embedsvc import quantize, validate
 from embedsvc.engine.admission import Admission
 from embedsvc.providers.provider import EmbeddingProvider, Worker
+from embedsvc.store.records import InjectionPolicy
 from embedsvc.types import Caller, EmbedRequest, TextOrIds
 
 
@@ -19,12 +20,24 @@ class Order:
         caller: By whom.
         model: Who computes it.
         admission: The bound on what waits there.
+        openai_ids: Whether token ids are of OpenAI's vocabulary; else they are of the model's own.
     """
 
     request: EmbedRequest
     caller: Caller
     model: EmbeddingProvider
     admission: Admission
+    openai_ids: bool = False
+
+    @property
+    def policy(self) -> InjectionPolicy:
+        """What is done with texts that look like prompt injection."""
+        return self.caller.account.injection
+
+    @property
+    def prompt(self) -> str:
+        """What goes before each text."""
+        return self.model.card.files.prompts.get(self.request.input_type, "")
 
     @property
     def normalizes(self) -> bool:

@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from embedsvc import validate
 from embedsvc.config import LimitSettings
 from embedsvc.engine import openai_tokens
-from embedsvc.engine.catalog import OPENAI_NAMES
 from embedsvc.engine.offload import Offload, Threads
 from embedsvc.engine.tokenizer import Asked, Tokenized
 from embedsvc.errors import EmbedsvcError, InvalidRequestError, SuspiciousTextError
 from embedsvc.grouping import by_size
 from embedsvc.injection import Detector
-from embedsvc.providers.provider import EmbeddingProvider
+from embedsvc.order import Order
 from embedsvc.store.records import InjectionPolicy
-from embedsvc.types import EmbedRequest, TextOrIds, Truncation
+from embedsvc.types import TextOrIds, Truncation
 
 PART = 16_384
 """Characters that a request is tokenized by: some milliseconds of a thread."""
@@ -44,9 +43,7 @@ class Prepared:
 class _Part:
     """Some inputs of a request."""
 
-    request: EmbedRequest
-    model: EmbeddingProvider
-    policy: InjectionPolicy
+    order: Order
     known: Collection[int]
     first: int
     inputs: Sequence[TextOrIds]
@@ -58,7 +55,7 @@ class _Part:
 
     def name_of(self, at: int) -> str:
         """What the caller calls one of them."""
-        return self.request.name_of(self.first + at)
+        return self.order.request.name_of(self.first + at)
 
     def needs_tokens(self, at: int) -> bool:
         """Whether one of them is to be computed."""
@@ -78,23 +75,15 @@ class Preparer:
         self._offload = Offload(threads, self._work)
         self._detector = Detector.load()
 
-    async def prepare(
-        self,
-        request: EmbedRequest,
-        model: EmbeddingProvider,
-        policy: InjectionPolicy,
-        known: Collection[int] = (),
-    ) -> Prepared:
+    async def prepare(self, order: Order, known: Collection[int] = ()) -> Prepared:
         """Check and tokenize all inputs of a request, of a large one some at a time.
 
         Args:
-            request: What is asked.
-            model: Whose tokens.
-            policy: What is done with texts that look like prompt injection.
+            order: The request, and whose tokens.
             known: Places of inputs that are checked and not tokenized, since their vectors are there.
         """
-        cuts = by_size(request.inputs, PART)
-        parts = [_Part(request, model, policy, known, at.start, request.inputs[at]) for at in cuts]
+        inputs = order.request.inputs
+        parts = [_Part(order, known, at.start, inputs[at]) for at in by_size(inputs, PART)]
         if len(parts) == 1:
             return await self._offload.run(parts[0], parts[0].cost)
         room = asyncio.Semaphore(PARTS_AT_ONCE)
@@ -111,40 +100,41 @@ class Preparer:
         suspects = [self._suspect(part, items) for part, items in zip(parts, checked, strict=True)]
         asked = [self._ask(part, items) for part, items in zip(parts, checked, strict=True)]
         encoded: dict[int, Sequence[Tokenized | EmbedsvcError]] = {}
-        for tokenizer in {part.model.tokenizer for part in parts}:
-            own = [at for at, part in enumerate(parts) if part.model.tokenizer is tokenizer]
+        for tokenizer in {part.order.model.tokenizer for part in parts}:
+            own = [at for at, part in enumerate(parts) if part.order.model.tokenizer is tokenizer]
             encoded.update(zip(own, tokenizer.encode([asked[at].asked for at in own]), strict=True))
         return [Prepared(asked[at].spread(encoded[at]), suspects[at]) for at in range(len(parts))]
 
     def _suspect(self, part: _Part, items: list[TextOrIds | EmbedsvcError]) -> Mapping[int, str]:
         """Find texts that look like prompt injection; put errors in their place, where that is the policy."""
-        if part.policy is InjectionPolicy.OFF:
+        policy = part.order.policy
+        if policy is InjectionPolicy.OFF:
             return {}
         texts = {at: item for at, item in enumerate(items) if isinstance(item, str)}
         places = list(texts)
         found = self._detector.find_all(list(texts.values()))
         suspects = {places[at]: rule for at, rule in found.items()}
-        if part.policy is InjectionPolicy.REJECT:
+        if policy is InjectionPolicy.REJECT:
             for at, rule in suspects.items():
                 items[at] = _injection(part.name_of(at), rule)
         return suspects
 
     def _ask(self, part: _Part, items: Sequence[TextOrIds | EmbedsvcError]) -> "_Some":
-        request = part.request
+        request = part.order.request
         places = [
             at for at, item in enumerate(items) if isinstance(item, EmbedsvcError) or part.needs_tokens(at)
         ]
         asked = Asked(
             [items[at] for at in places],
             lambda number: part.name_of(places[number]),
-            part.model.card.files.prompts.get(request.input_type, ""),
+            part.order.prompt,
             request.truncation or Truncation(self._limits.truncation),
         )
         return _Some(asked, places, len(items))
 
     def _check(self, part: _Part, at: int, item: TextOrIds) -> TextOrIds | EmbedsvcError:
         fault = validate.find_fault(item, self._limits)
-        if fault is None and not isinstance(item, str) and part.request.model in OPENAI_NAMES:
+        if fault is None and not isinstance(item, str) and part.order.openai_ids:
             try:
                 item = openai_tokens.decode(item, part.name_of(at))
             except EmbedsvcError as error:

@@ -10,9 +10,9 @@ import structlog
 
 from embedsvc.errors import EmbedsvcError
 from embedsvc.metrics.routing import RouteMetrics
-from embedsvc.providers.provider import EmbeddingProvider
+from embedsvc.order import Order
 from embedsvc.store.records import SHADOW, InjectionPolicy, RequestRow
-from embedsvc.types import Caller, Embeddings, EmbedRequest, Unlimited
+from embedsvc.types import Caller, Embeddings, Unlimited
 
 log = structlog.get_logger()
 
@@ -25,7 +25,7 @@ SECONDS = 60.0
 NAME = "shadow"
 """What fairness is kept between: all shadows are one caller, and bulk work."""
 
-Answer = Callable[[EmbedRequest, EmbeddingProvider, Caller], Awaitable[Embeddings]]
+Answer = Callable[[Order], Awaitable[Embeddings]]
 WriteDown = Callable[[RequestRow], None]
 
 
@@ -52,12 +52,12 @@ class Shadows:
         self._metrics = metrics
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def send(self, request: EmbedRequest, alias: str, model: EmbeddingProvider, caller: Caller) -> None:
+    def send(self, order: Order, alias: str) -> None:
         """Send one, unless too many are under way."""
         if len(self._tasks) >= MOST:
-            self._count(alias, model, "dropped")
+            self._count(alias, order, "dropped")
             return
-        task = asyncio.create_task(self._send(replace(request, allow_partial=True), alias, model, caller))
+        task = asyncio.create_task(self._send(order, alias))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -68,33 +68,32 @@ class Shadows:
         if self._tasks:
             await asyncio.wait(self._tasks)
 
-    async def _send(
-        self, request: EmbedRequest, alias: str, model: EmbeddingProvider, caller: Caller
-    ) -> None:
+    async def _send(self, order: Order, alias: str) -> None:
         started = time.monotonic()
-        shadow = Caller(
-            NAME,
-            deadline=started + SECONDS,
-            bulk=True,
-            account=_ShadowAccount(caller),
-            caches=caller.caches,
-        )
+        model = order.model.card.name
         try:
-            embeddings = await self._answer(request, model, shadow)
+            embeddings = await self._answer(_shadow_of(order, started + SECONDS))
         except EmbedsvcError as error:
-            log.info("shadow failed", alias=alias, model=model.card.name, reason=error.message)
-            self._count(alias, model, "failed")
+            log.info("shadow failed", alias=alias, model=model, reason=error.message)
+            self._count(alias, order, "failed")
         except Exception:
-            log.exception("shadow failed", alias=alias, model=model.card.name)
-            self._count(alias, model, "failed")
+            log.exception("shadow failed", alias=alias, model=model)
+            self._count(alias, order, "failed")
         else:
-            self._count(alias, model, "ok")
+            self._count(alias, order, "ok")
             took = time.monotonic() - started
-            self._metrics.shadow_seconds.labels(model.card.name).observe(took)
+            self._metrics.shadow_seconds.labels(model).observe(took)
             self._write_down(_row(embeddings, took))
 
-    def _count(self, alias: str, model: EmbeddingProvider, outcome: str) -> None:
-        self._metrics.shadows.labels(alias, model.card.name, outcome).inc()
+    def _count(self, alias: str, order: Order, outcome: str) -> None:
+        self._metrics.shadows.labels(alias, order.model.card.name, outcome).inc()
+
+
+def _shadow_of(order: Order, deadline: float) -> Order:
+    """The same of a caller that nobody waits for."""
+    account, caches = _ShadowAccount(order.caller), order.caller.caches
+    caller = Caller(NAME, deadline, bulk=True, account=account, caches=caches)
+    return replace(order, request=replace(order.request, allow_partial=True), caller=caller)
 
 
 def _row(embeddings: Embeddings, seconds: float) -> RequestRow:

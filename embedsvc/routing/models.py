@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from embedsvc.config import Settings
 from embedsvc.engine.admission import Admission
+from embedsvc.engine.catalog import OPENAI_NAMES
 from embedsvc.engine.engine import Engine
 from embedsvc.errors import ModelNotFoundError
 from embedsvc.providers.provider import EmbeddingProvider
@@ -25,12 +26,15 @@ class Choice:
         alias: The name of the route that says so; empty where the request names a model.
         fallback: Who may answer in its place; None: nobody.
         shadow: Who is sent the same, and answers nobody; None: nobody.
+        openai_ids: Whether token ids are of OpenAI's vocabulary: under its names, those of routes, whose
+            sides have different ones, and of models elsewhere. Else they are of the model's own.
     """
 
     model: EmbeddingProvider
     alias: str = ""
     fallback: EmbeddingProvider | None = None
     shadow: EmbeddingProvider | None = None
+    openai_ids: bool = False
 
 
 class Models:
@@ -98,15 +102,15 @@ class Models:
         """
         route = self.routes.get(name)
         if route is None:
-            return Choice(self.find(name))
+            return Choice(self.find(name), openai_ids=name in OPENAI_NAMES or name in self._remote)
         answering, other = side_of(route, caller.name, caller.index)
-        if not other:
-            return Choice(self.find(answering), name)
+        stands_in, shadowed = route.fallback, is_shadowed(route, random.random())  # noqa: S311 - a sample
         return Choice(
             self.find(answering),
             name,
-            fallback=self.find(other) if route.fallback else None,
-            shadow=self.find(other) if is_shadowed(route, random.random()) else None,  # noqa: S311 - a sample
+            fallback=self.find(other) if other and stands_in else None,
+            shadow=self.find(other) if other and shadowed else None,
+            openai_ids=True,
         )
 
     def is_here(self, name: str) -> bool:

@@ -135,8 +135,8 @@ async def test_room_in_the_queue_is_held_as_long_as_anything_is_computed(model):
         first = asyncio.create_task(embedder.embed(asks("one", "long " * 3, "shared"), ANN))
         await until(lambda: model.computed)
         second = asyncio.create_task(embedder.embed(asks("one", "shared"), Caller("bob")))
-        for _ in range(200):
-            await asyncio.sleep(0)
+        under_way = embedder._answerer._flights._interactive.values()
+        await until(lambda: {flight.waiting for flight in under_way} == {2})
         both = catalogue.queue.held
         first.cancel()
         with suppress(asyncio.CancelledError):

@@ -116,3 +116,16 @@ def test_what_waits_for_others_does_not_fill_the_engine_s_queue():
     found = models()
     assert found.admission(found.find(MINI)) is found.admission(found.find(MPNET))
     assert found.admission(found.find(REMOTE)) is not found.admission(found.find(MINI))
+
+
+@pytest.mark.parametrize(
+    ("name", "openais"), [(MINI, False), ("mini", False), ("", False), (ALIAS, True), (REMOTE, True)]
+)
+def test_token_ids_are_openais_under_its_names_and_for_models_elsewhere(name, openais):
+    assert models().choose(name, Caller("a")).openai_ids is openais
+
+
+def test_token_ids_under_a_route_are_openais_whichever_side_answers():
+    for share in (0, 100):
+        found = models(model=MPNET, other=REMOTE, share=share)
+        assert found.choose(ALIAS, Caller("a")).openai_ids
