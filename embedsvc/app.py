@@ -86,7 +86,10 @@ async def answering(
         await server.start()
         await health.follow(engine, partial(states, remote.values()))
         log.info("serving", host=settings.server.host, port=settings.server.port)
-        yield [Hook(frozenset({"models"}), engine.apply), Hook(frozenset({"routes"}), models.apply)]
+        yield [
+            Hook(frozenset({"models"}), engine.apply, engine.settle),
+            Hook(frozenset({"routes"}), models.apply),
+        ]
         log.info("draining", seconds=settings.server.drain_seconds)
         health.draining = True
         await health.update()

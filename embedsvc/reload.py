@@ -21,10 +21,12 @@ class Hook:
     Attributes:
         sections: Which tables of it.
         apply: Takes them. Raises ConfigurationError where they cannot be used, and goes on as before.
+        settle: Called when everybody has taken theirs, to give up what was kept for those who had not yet.
     """
 
     sections: frozenset[str]
     apply: Callable[[Settings], Awaitable[None]]
+    settle: Callable[[], Awaitable[None]] | None = None
 
 
 class Reloader:
@@ -61,6 +63,9 @@ class Reloader:
             self._fail(error)
         else:
             self._succeed(settings)
+        for hook in self._hooks:
+            if hook.settle:
+                await hook.settle()
 
     def _fail(self, error: Exception) -> None:
         self._reloads.labels("failed").inc()

@@ -89,7 +89,7 @@ class Engine:
         """Serve the models that `[models]` names; the rest of a configuration is not looked at.
 
         Those that are new, or not what they were, are loaded before anything changes; then all changes at
-        once. What they replace does what it still has to do, and is unloaded.
+        once. Models that are named no more can still be found by their own names, until `settle`.
 
         Raises:
             ConfigurationError: One of them cannot be used. What was served before still is.
@@ -101,11 +101,15 @@ class Engine:
         try:
             await self._warm(roster, models)
             self._budget.limit = models.memory_bytes
-            self._roster = roster
+            self._roster = roster.after(before)
             self._leaving |= before.loaders - roster.loaders
         finally:
             if self.models:
                 self._show({*before.models, *roster.models})
+
+    async def settle(self) -> None:
+        """Unload what is served no more, when it has done what it still has to do."""
+        self._roster = self._roster.alone()
         await self._close_leaving()
         await self._budget.shrink()
 

@@ -27,6 +27,14 @@ class Roster:
         """Their weights."""
         return {model.loader for model in self.models.values()}
 
+    def after(self, before: "Roster") -> "Roster":
+        """The same, with models of before still found by their own names where nobody else has these."""
+        return Roster(self.models, {**before.models, **self.names})
+
+    def alone(self) -> "Roster":
+        """The same without those."""
+        return Roster(self.models, _by_every_name(self.models))
+
 
 def roster_of(
     sources: Sequence[ModelSource],

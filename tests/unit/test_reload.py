@@ -28,9 +28,10 @@ class Taker:
     """Takes settings, and fails where it is told to."""
 
     def __init__(self, *sections, error=None):
-        self.hook = Hook(frozenset(sections), self._apply)
+        self.hook = Hook(frozenset(sections), self._apply, self._settle)
         self.error = error
         self.taken = []
+        self.settled_after = []
         self.may_take = asyncio.Event()
         self.may_take.set()
 
@@ -39,6 +40,9 @@ class Taker:
         if self.error:
             raise self.error
         self.taken.append(settings)
+
+    async def _settle(self):
+        self.settled_after.append(len(self.taken))
 
 
 @pytest.fixture
@@ -70,6 +74,7 @@ async def test_what_is_read_is_handed_to_one_after_the_other(metrics, logs):
         taker.taken = order
     await reloader(metrics, takers, AFTER).reload()
     assert order == [AFTER, AFTER]
+    assert [taker.settled_after for taker in takers] == [[2], [2]]
     assert count(metrics, "applied") == 1
     assert [line["event"] for line in logs] == ["configuration applied"]
 
@@ -94,6 +99,7 @@ async def test_one_that_cannot_take_it_ends_the_round(metrics, logs, error, trac
     takers = [Taker("models", error=error), Taker("routes")]
     await reloader(metrics, takers, AFTER).reload()
     assert takers[1].taken == []
+    assert takers[0].settled_after == [0]
     assert (count(metrics, "failed"), count(metrics, "applied")) == (1, None)
     [line] = logs
     assert (line["reason"], bool(line["exc_info"])) == ("no", traced)

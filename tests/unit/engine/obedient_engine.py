@@ -14,6 +14,12 @@ def settings(*, encoder="fake", devices=("cpu",), **models):
     return Settings(engine=EngineSettings(encoder=encoder, devices=devices), models=ModelSettings(**chosen))
 
 
+async def change(engine, chosen):
+    """Apply other settings, as a reload does."""
+    await engine.apply(chosen)
+    await engine.settle()
+
+
 async def ask(engine, name, text=(5, 6)):
     """The process that answered one request."""
     model = engine.find(name)

@@ -5,11 +5,12 @@ import json
 
 import pytest
 from obedient_encoder import Unless
-from obedient_engine import ANYONE, BGE, GTE, MINI, ask, ask_all_the_time, settings
+from obedient_engine import ANYONE, BGE, GTE, MINI, ask, ask_all_the_time, change, settings
 
 from embedsvc.config import ModelOverrides
 from embedsvc.engine import engine as module
 from embedsvc.engine import fake
+from embedsvc.engine.catalog import OPENAI_NAMES
 from embedsvc.engine.engine import open_engine
 from embedsvc.engine.loader import State
 from embedsvc.errors import ConfigurationError, ModelNotFoundError, OverloadedError
@@ -41,7 +42,7 @@ async def apply_under_load(engine, chosen, name=MINI):
     over = asyncio.Event()
     callers = [asyncio.create_task(ask_all_the_time(engine, name, over)) for _ in range(CALLERS)]
     await asyncio.sleep(0)
-    await engine.apply(chosen)
+    await change(engine, chosen)
     after = await ask(engine, name)
     over.set()
     return {process for caller in callers for process in await caller}, after
@@ -67,7 +68,7 @@ async def test_what_does_not_change_is_left_alone_and_aliases_change_at_once(obe
         processes, _ = await apply_under_load(engine, settings(fallback="", also=(), settings=NAMED))
         assert processes == {process}
         assert engine.find("ours").name == MINI
-        await engine.apply(settings(fallback="", also=()))
+        await change(engine, settings(fallback="", also=()))
         with pytest.raises(ModelNotFoundError):
             engine.find("ours")
         assert await ask(engine, MINI) == process
@@ -80,7 +81,7 @@ async def test_models_come_and_go_while_others_answer(obedient, metrics):
         bge = engine.find("BAAI/bge-large-en-v1.5")
         assert (await ask(engine, BGE), shown(metrics, BGE)) != (process, None)
         async with bge.entered(ANYONE) as batcher:
-            leaving = asyncio.create_task(engine.apply(settings(fallback="", also=())))
+            leaving = asyncio.create_task(change(engine, settings(fallback="", also=())))
             await until(lambda: BGE not in engine.models)
             assert (await batcher.submit([[9]], ANYONE)).vectors[0, 0] == 9
         await leaving
@@ -93,7 +94,7 @@ async def test_models_come_and_go_while_others_answer(obedient, metrics):
 
 async def test_another_primary_model_is_warm_before_it_is_primary(obedient):
     async with open_engine(settings(also=()), Metrics()) as engine:
-        applying = asyncio.create_task(engine.apply(settings(primary=GTE, fallback=MINI)))
+        applying = asyncio.create_task(change(engine, settings(primary=GTE, fallback=MINI)))
         names = []
         while not applying.done():
             names.append((engine.primary.name, engine.find("text-embedding-3-small").name))
@@ -113,13 +114,13 @@ async def test_where_one_model_cannot_be_loaded_all_stays_as_it_was(obedient, bu
         changes = {**SHORTER, BGE: ModelOverrides(aliases=("b",))}
         asked = settings(primary=BGE, fallback=MINI, settings=changes)
         with pytest.raises(ConfigurationError, match=f"{GTE} cannot be used: .*something is wrong"):
-            await engine.apply(asked)
+            await change(engine, asked)
         assert engine.names == before
         assert engine.primary.name == MINI
         assert await ask(engine, MINI) != await ask(engine, BGE)
         assert [shown(metrics, name) for name in (MINI, BGE, GTE)] == [1, 1, None]
         (tmp_path / "fault").unlink()
-        await engine.apply(asked)
+        await change(engine, asked)
         assert list(engine.models) == [BGE, MINI, GTE]
 
 
@@ -136,15 +137,32 @@ async def test_what_cannot_be_configured_is_told_before_anything_is_loaded(obedi
             ({"settings": {BGE: ModelOverrides(dimensions=4, allow_dimensions=True)}}, "has 3 only"),
         ):
             with pytest.raises(ConfigurationError, match=message):
-                await engine.apply(settings(**wrong))
+                await change(engine, settings(**wrong))
         assert engine.names == before
+
+
+async def test_one_that_is_named_no_more_is_found_until_everybody_knows(obedient):
+    async with open_engine(settings(also=()), Metrics()) as engine:
+        await engine.apply(
+            settings(fallback="", also=(), settings={MINI: ModelOverrides(aliases=("b", BGE))})
+        )
+        assert engine.find(BGE).name == MINI
+        await engine.apply(settings(primary=GTE, fallback="", also=()))
+        assert list(engine.models) == [GTE]
+        assert await ask(engine, MINI) != await ask(engine, GTE)
+        with pytest.raises(ModelNotFoundError):
+            engine.find("b")
+        await engine.settle()
+        with pytest.raises(ModelNotFoundError):
+            engine.find(MINI)
+        assert list(engine.names) == [GTE, "thenlper/gte-large", *OPENAI_NAMES]
 
 
 async def test_who_has_found_a_model_can_enter_it_though_it_is_replaced_meanwhile(obedient):
     async with open_engine(settings(fallback="", also=()), Metrics()) as engine:
         before = engine.primary
         with before.held():
-            applying = asyncio.create_task(engine.apply(settings(fallback="", also=(), settings=SHORTER)))
+            applying = asyncio.create_task(change(engine, settings(fallback="", also=(), settings=SHORTER)))
             await until(lambda: engine.primary is not before)
             async with before.entered(ANYONE) as batcher:
                 assert (await batcher.submit([[9]], ANYONE)).vectors[0, 0] == 9
@@ -156,7 +174,7 @@ async def test_who_has_found_a_model_can_enter_it_though_it_is_replaced_meanwhil
 async def test_a_service_that_stops_in_the_middle_leaves_nothing(obedient, builds, tmp_path):
     async with open_engine(settings(fallback="", also=()), Metrics()) as engine:
         with engine.primary.held():
-            applying = asyncio.create_task(engine.apply(settings(fallback="", also=(), settings=SHORTER)))
+            applying = asyncio.create_task(change(engine, settings(fallback="", also=(), settings=SHORTER)))
             await until(lambda: engine._leaving)
             applying.cancel()
             with pytest.raises(asyncio.CancelledError):
@@ -181,7 +199,7 @@ async def test_other_files_in_the_same_folder_are_another_model(obedient, tmp_pa
     async with open_engine(chosen, Metrics()) as engine:
         process, card = await ask(engine, "mine"), engine.primary.card
         assert card.files.revision.startswith("folder-")
-        await engine.apply(chosen)
+        await change(engine, chosen)
         assert (await ask(engine, "mine"), engine.primary.card) == (process, card)
         make_folder(tmp_path / "mine", b"those")
         processes, after = await apply_under_load(engine, chosen, "mine")

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 from obedient_encoder import LINGER, ObedientEncoder, Unless
-from obedient_engine import ANYONE, BGE, GTE, MINI, ask, settings
+from obedient_engine import ANYONE, BGE, GTE, MINI, ask, change, settings
 
 from embedsvc.config import ModelOverrides
 from embedsvc.engine import fake
@@ -101,12 +101,12 @@ async def test_what_can_never_be_served_stops_the_start(obedient, models, messag
 async def test_a_model_becomes_lazy_and_is_lazy_no_more_without_being_loaded_anew(obedient):
     async with open_engine(settings(also=()), Metrics()) as engine:
         process = await ask(engine, BGE)
-        await engine.apply(settings(also=(), lazy=(BGE,), memory_bytes=2 * ONE))
+        await change(engine, settings(also=(), lazy=(BGE,), memory_bytes=2 * ONE))
         assert await ask(engine, BGE) == process
-        await engine.apply(settings(lazy=LAZY, memory_bytes=2 * ONE))
+        await change(engine, settings(lazy=LAZY, memory_bytes=2 * ONE))
         await ask(engine, GTE)
         assert states(engine)[BGE] is State.IDLE
-        await engine.apply(settings(lazy=(GTE,)))
+        await change(engine, settings(lazy=(GTE,)))
         assert states(engine) == dict.fromkeys((MINI, BGE, GTE), State.READY)
 
 
@@ -114,7 +114,7 @@ async def test_less_memory_unloads_what_is_idle_at_once(obedient):
     async with open_engine(lazy(), Metrics()) as engine:
         await ask(engine, GTE)
         await ask(engine, BGE)
-        await engine.apply(lazy(memory_bytes=2 * ONE))
+        await change(engine, lazy(memory_bytes=2 * ONE))
         assert states(engine) == {MINI: State.READY, BGE: State.READY, GTE: State.IDLE}
 
 
@@ -123,7 +123,7 @@ async def test_a_lazy_model_that_is_in_use_is_replaced_when_the_new_one_is_warm(
     async with open_engine(lazy(), Metrics()) as engine:
         process = await ask(engine, BGE)
         before = engine.find(GTE)
-        await engine.apply(lazy(settings=shorter))
+        await change(engine, lazy(settings=shorter))
         assert states(engine) == {MINI: State.READY, BGE: State.READY, GTE: State.IDLE}
         assert await ask(engine, BGE) != process
         assert engine.find(GTE) is not before
@@ -133,7 +133,7 @@ async def test_where_the_new_one_finds_no_room_it_is_loaded_by_the_next_request(
     shorter = {BGE: ModelOverrides(max_tokens=64)}
     async with open_engine(lazy(memory_bytes=2 * ONE), Metrics()) as engine:
         process = await ask(engine, BGE)
-        await engine.apply(lazy(memory_bytes=2 * ONE, settings=shorter))
+        await change(engine, lazy(memory_bytes=2 * ONE, settings=shorter))
         assert states(engine)[BGE] is State.IDLE
         assert await ask(engine, BGE) != process
 
