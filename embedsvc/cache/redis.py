@@ -70,15 +70,16 @@ class RedisLevel:
 
     async def clear(self) -> int:
         """See Level."""
-        # First, so that a server that looks in between keeps nothing that it has read before.
-        await self._ask(lambda: self._redis.set(GENERATION, secrets.token_hex(8)))
         count = cursor = 0
         while True:
             cursor, keys = await self._ask(partial(self._redis.scan, cursor, f"{PREFIX}*", AT_ONCE))
             if keys:
                 count += await self._ask(partial(self._redis.unlink, *keys))
             if not cursor:
-                return count
+                break
+        # Last: what servers have read until now they forget then.
+        await self._ask(lambda: self._redis.set(GENERATION, secrets.token_hex(8)))
+        return count
 
     async def generation(self) -> str:
         """See Level."""

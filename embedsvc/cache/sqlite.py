@@ -73,9 +73,7 @@ class SqliteLevel:
     async def clear(self) -> int:
         """See Level."""
         count = await self._write(rows.clear)
-        while await self._write(partial(rows.shrink, pages=PAGES * PAGES, spare=0)):
-            pass
-        await self._writing.call(partial(file.settle, self._path, BUSY_SECONDS))
+        await self._writing.call(partial(file.compact, self._path, BUSY_SECONDS))
         return count
 
     async def generation(self) -> str:

@@ -70,9 +70,10 @@ def replace(path: Path, seen: os.stat_result, busy_seconds: float) -> os.stat_re
         return prepare(path, busy_seconds)
 
 
-def settle(path: Path, busy_seconds: float) -> None:
-    """Bring what is in the journal into the file, which is as small as it says from then on, and empty it."""
+def compact(path: Path, busy_seconds: float) -> None:
+    """Leave nothing on disk but the rows that there are; this takes the longer the more they are."""
     with closing(connect(path, busy_seconds)) as db:
+        db.execute("VACUUM")
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 

@@ -69,7 +69,7 @@ def purge(db: sqlite3.Connection, now: float) -> bool:
     return gone == AT_ONCE
 
 
-def shrink(db: sqlite3.Connection, pages: int, spare: int = 0, bound: int = 0) -> bool:
+def shrink(db: sqlite3.Connection, pages: int, spare: int, bound: int) -> bool:
     """Give pages that are free back to the disk; return whether there are more.
 
     Args:
