@@ -1,7 +1,7 @@
 """Every model by every name: those of this machine, those elsewhere, and names that stand for one of two."""
 
 import random
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -48,10 +48,12 @@ class Models:
     Attributes:
         routes: The routes, as they are now.
         configured: Those of the configuration alone.
+        update: Puts the routes together anew.
     """
 
     def __init__(self, engine: Engine, remote: Mapping[str, EmbeddingProvider], settings: Settings) -> None:
         self.routes = self.configured = _read(settings)
+        self.update: Callable[[], None] = self._go_by_configured
         self._engine = engine
         self._remote = remote
         self._elsewhere = Admission(settings.engine.queue_tokens)
@@ -61,8 +63,12 @@ class Models:
         self.routes = routes
 
     async def apply(self, settings: Settings) -> None:
-        """Take the routes of a new configuration; the feed sees to it that they count."""
+        """Take the routes of a new configuration, which count at once."""
         self.configured = _read(settings)
+        self.update()
+
+    def _go_by_configured(self) -> None:
+        self.follow(self.configured)
 
     @property
     def all(self) -> Mapping[str, EmbeddingProvider]:
@@ -136,7 +142,8 @@ async def open_models(
     """
     models = Models(engine, remote, settings)
     around = Surroundings(lambda: models.configured, lambda: models.all, models.follow)
-    async with open_feed(store, around):
+    async with open_feed(store, around) as feed:
+        models.update = feed.update
         yield models
 
 

@@ -166,6 +166,20 @@ async def test_models_are_added_changed_and_removed_by_sighup_and_no_call_fails(
         assert failed == []
 
 
+async def test_a_route_leaves_a_model_that_goes_away_and_no_call_fails(serve, state, configured):
+    route = '[routes."ours"]\nmodel = '
+    with serve(TWO + f'{route}"{BGE}"') as server:
+        async with server.channel() as channel:
+            caller, over = Caller(channel, state), asyncio.Event()
+            calls = [asyncio.create_task(caller.embed_until(over, "ours")) for _ in range(4)]
+            configured(f'primary = "{MINI}"\nfallback = "{GTE}"\n{route}"{GTE}"')
+            await reload(server)
+            over.set()
+            assert {model for models in await asyncio.gather(*calls) for model in models} <= {BGE, GTE}
+            assert (await caller.embed("ours")).model == GTE
+            assert [*await caller.listed()] == [MINI, GTE]
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

@@ -102,7 +102,7 @@ def test_an_index_decides_where_the_route_goes_by_it():
 async def test_a_new_configuration_s_routes_are_taken():
     found = models(model=MPNET)
     await found.apply(Settings.model_construct(routes={"other": RouteSettings(model=MINI)}))
-    assert list(found.configured) == ["other"]
+    assert list(found.routes) == list(found.configured) == ["other"]
 
 
 def test_a_route_to_a_model_that_is_gone_is_not_listed_and_not_found():
