@@ -2,8 +2,10 @@
 
 import asyncio
 import itertools
+import os
 import signal
 import time
+from pathlib import Path
 
 import grpc
 import pytest
@@ -82,6 +84,12 @@ class Caller:
 
 def events(server, name):
     return [event for event in server.events() if event["event"] == name]
+
+
+def fronts_of(server):
+    """The processes that answer, where there are several."""
+    children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()
+    return [int(child) for child in children if b"front" in Path(f"/proc/{child}/cmdline").read_bytes()]
 
 
 async def until(true):
@@ -220,5 +228,9 @@ async def test_sighup_does_not_end_a_service_of_several_processes(serve, state):
         server.process.send_signal(signal.SIGHUP)
         told = "no configuration is read anew where server.processes is more than 1: restart the service"
         await until(lambda: events(server, told))
+        for front in fronts_of(server):
+            os.kill(front, signal.SIGHUP)
         async with server.channel() as channel:
             assert (await Caller(channel, state).embed("")).model == MINI
+        assert len(fronts_of(server)) == 2
+        assert not events(server, "process lost")
