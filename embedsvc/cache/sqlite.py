@@ -14,7 +14,7 @@ from embedsvc.cache import sqlite_rows as rows
 from embedsvc.cache.level import Measure
 from embedsvc.config.cache import CacheSettings
 from embedsvc.store.protocols import StoreAwayError, StoreRefusedError
-from embedsvc.store.sqlite.lane import Lane, Work
+from embedsvc.store.sqlite.lane import Lane, Work, code_of
 
 BUSY_SECONDS = 2.0
 """How long a writer waits for another process's."""
@@ -98,7 +98,7 @@ class SqliteLevel:
         try:
             return await self._run(self._writing, work)
         except StoreAwayError as error:
-            if file.code_of(error.__cause__) in REFUSALS:
+            if code_of(error.__cause__) in REFUSALS:
                 raise StoreRefusedError(str(error)) from error
             raise
 
@@ -109,7 +109,7 @@ class SqliteLevel:
         try:
             return await lane.run(work)
         except StoreAwayError as error:
-            self._ready, self._damaged = False, file.code_of(error.__cause__) in file.BROKEN
+            self._ready, self._damaged = False, code_of(error.__cause__) in file.BROKEN
             raise
 
     def _mend(self) -> Callable[[], os.stat_result]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from embedsvc.store.sqlite.lane import connect
+from embedsvc.store.sqlite.lane import code_of, connect, waiting
 
 APPLICATION = 0x656D6243
 """PRAGMA application_id, "embC": which says of a file that it is a cache, and may be thrown away."""
@@ -43,7 +43,7 @@ def prepare(path: Path, busy_seconds: float) -> os.stat_result:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     path.touch(mode=0o600)
     try:
-        _make(path, busy_seconds)
+        waiting(busy_seconds)(_make, path, busy_seconds)
     except sqlite3.DatabaseError as error:
         if code_of(error) not in BROKEN or not is_cache(path):
             raise
@@ -83,15 +83,12 @@ def is_cache(path: Path) -> bool:
         return file.read(72)[68:] == APPLICATION.to_bytes(4)
 
 
-def code_of(error: BaseException | None) -> int:
-    """SQLite's primary code of an error; 0 of any other."""
-    code: int = getattr(error, "sqlite_errorcode", 0)
-    return code & 0xFF
-
-
 def _make(path: Path, busy_seconds: float) -> None:
     with closing(connect(path, busy_seconds)) as db:
-        if _is_made(db):
+        db.execute("BEGIN")  # what is asked is of one moment
+        made = _is_made(db)
+        db.execute("COMMIT")
+        if made:
             return
         db.execute(f"PRAGMA page_size = {PAGE_BYTES}")
         db.execute("PRAGMA auto_vacuum = INCREMENTAL")

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
+import tenacity
 from pydantic import ValidationError
 
 from embedsvc.store.protocols import StoreAwayError
@@ -80,6 +81,22 @@ def connect(path: Path, busy_seconds: float) -> sqlite3.Connection:
     db.execute("PRAGMA synchronous = NORMAL")
     db.execute(f"PRAGMA journal_size_limit = {JOURNAL_BYTES}")
     return db
+
+
+def waiting(busy_seconds: float) -> tenacity.Retrying:
+    """Try again while another process has the file: SQLite waits by itself, but not to turn WAL on."""
+    return tenacity.Retrying(
+        retry=tenacity.retry_if_exception(lambda error: code_of(error) == sqlite3.SQLITE_BUSY),
+        stop=tenacity.stop_after_delay(busy_seconds),
+        wait=tenacity.wait_random(max=0.05),
+        reraise=True,
+    )
+
+
+def code_of(error: BaseException | None) -> int:
+    """SQLite's primary code of an error; 0 of any other."""
+    code: int = getattr(error, "sqlite_errorcode", 0)
+    return code & 0xFF
 
 
 def _guarded(work: Callable[[], T]) -> T:

@@ -9,12 +9,10 @@ from functools import partial
 from importlib.resources import files
 from pathlib import Path
 
-import tenacity
-
 from embedsvc.errors import ConfigurationError
 from embedsvc.store.records import FailureRow, Grant, KeyRecord, RequestRow, RouteRecord, UsageRow, Want
 from embedsvc.store.sqlite import keys, ledger, limits, routes
-from embedsvc.store.sqlite.lane import Lane, connect
+from embedsvc.store.sqlite.lane import Lane, connect, waiting
 
 VERSION = 2
 """PRAGMA user_version of the schema: schema_1.sql, and each later file that makes the next one of it."""
@@ -103,14 +101,8 @@ async def open_sqlite(path: Path) -> AsyncIterator[SQLiteStore]:
     Raises:
         ConfigurationError: It cannot be made or used.
     """
-    retrying = tenacity.Retrying(
-        retry=tenacity.retry_if_exception(_is_busy),
-        stop=tenacity.stop_after_delay(BUSY_SECONDS),
-        wait=tenacity.wait_random(max=0.05),
-        reraise=True,
-    )
     try:
-        where = await asyncio.to_thread(retrying, _prepare, path)
+        where = await asyncio.to_thread(waiting(BUSY_SECONDS), _prepare, path)
     except (OSError, sqlite3.Error) as error:
         raise ConfigurationError(f"store.path {path}: {error}") from None
     reading, writing = (Lane(path, begin, BUSY_SECONDS) for begin in ("BEGIN", "BEGIN IMMEDIATE"))
@@ -118,12 +110,6 @@ async def open_sqlite(path: Path) -> AsyncIterator[SQLiteStore]:
         yield SQLiteStore(reading, writing, f"the file {where}")
     finally:
         await asyncio.gather(reading.close(), writing.close())
-
-
-def _is_busy(error: BaseException) -> bool:
-    """Whether another process has the file; SQLite waits for it by itself, but not to turn WAL on."""
-    code: int = getattr(error, "sqlite_errorcode", 0)
-    return code & 0xFF == sqlite3.SQLITE_BUSY
 
 
 def _prepare(path: Path) -> Path:
