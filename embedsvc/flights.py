@@ -42,12 +42,12 @@ class _Flight:
     """Texts that are computed together, and how many requests wait for any of them."""
 
     keys: Sequence[Key]
-    lane: dict[bytes, "_Flight"]
+    lane: dict[Key, "_Flight"]
     task: asyncio.Task[Landed] = field(init=False)
     waiting: int = 0
 
     def start(self, compute: Compute) -> None:
-        self.lane.update((key.digest, self) for key in self.keys)
+        self.lane.update((key, self) for key in self.keys)
         self.task = asyncio.create_task(compute(self.keys))
         self.task.add_done_callback(self._land)
 
@@ -70,8 +70,8 @@ class _Flight:
 
     def _leave(self) -> None:
         for key in self.keys:
-            if self.lane.get(key.digest) is self:
-                del self.lane[key.digest]
+            if self.lane.get(key) is self:
+                del self.lane[key]
 
 
 class Flights:
@@ -82,8 +82,8 @@ class Flights:
     """
 
     def __init__(self) -> None:
-        self._interactive: dict[bytes, _Flight] = {}
-        self._bulk: dict[bytes, _Flight] = {}
+        self._interactive: dict[Key, _Flight] = {}
+        self._bulk: dict[Key, _Flight] = {}
 
     async def land(self, wanted: Sequence[Key], compute: Compute, *, bulk: bool) -> Landed:
         """Have the rows of some keys, all different, computed or waited for.
@@ -121,8 +121,10 @@ class Flights:
         return flight
 
     def _find(self, key: Key, *, bulk: bool) -> _Flight | None:
-        found = self._interactive.get(key.digest)
-        return found or (self._bulk.get(key.digest) if bulk else None)
+        """Who computes a key; none who has ended, though nobody has noticed yet."""
+        lanes = (self._interactive, self._bulk) if bulk else (self._interactive,)
+        found = (flight for lane in lanes if (flight := lane.get(key)))
+        return next((flight for flight in found if not flight.task.done()), None)
 
 
 async def _land(flight: _Flight, *, own: bool) -> Landed | None:

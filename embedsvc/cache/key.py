@@ -2,7 +2,6 @@
 
 import hashlib
 import struct
-from base64 import urlsafe_b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,9 +10,6 @@ from embedsvc.cache.row import Key
 
 FORMAT = b"embedsvc cache key 1"
 """Goes before all else: a change of what is below needs another number."""
-
-SHORT_BYTES = 12
-"""Of the digest, in the short key: 96 bits, 16 characters of base64."""
 
 TEXT, IDS, OPENAI_IDS = b"t", b"i", b"o"
 
@@ -63,8 +59,7 @@ class Space:
         else:
             hashed.update(OPENAI_IDS if openai_ids else IDS)
             hashed.update(_packed(item))
-        digest = hashed.digest()
-        return Key(urlsafe_b64encode(digest[:SHORT_BYTES]).decode("ascii"), digest)
+        return Key(hashed.digest())
 
 
 def _packed(ids: Sequence[int]) -> bytes:

@@ -28,7 +28,7 @@ class Memory:
     def get_many(self, keys: Sequence[Key], now: float) -> list[Row | None]:
         """The rows of some keys; None for what is not there, or has expired by `now` (since the epoch)."""
         get = self._rows.get
-        found = [get(key.digest) for key in keys]
+        found = [get(key) for key in keys]
         return [row if row is None or row.expires_at > now else None for row in found]
 
     def put_many(self, rows: Iterable[tuple[Key, Row]]) -> None:
@@ -36,7 +36,7 @@ class Memory:
         before = self._rows.evicted
         for key, row in rows:
             if size_of(row) <= self._rows.maxsize:
-                self._rows[key.digest] = row
+                self._rows[key] = row
         self._evicted.inc(self._rows.evicted - before)
         self._show()
 
@@ -50,10 +50,10 @@ class Memory:
         self._count.set(len(self._rows))
 
 
-class _Rows(LRUCache[bytes, Row]):
+class _Rows(LRUCache[Key, Row]):
     evicted = 0
 
-    def popitem(self) -> tuple[bytes, Row]:
+    def popitem(self) -> tuple[Key, Row]:
         """Let the one go that was not used for longest."""
         self.evicted += 1
         return super().popitem()

@@ -1,23 +1,30 @@
 """What the cache keeps of a text, and what it is found by."""
 
+from base64 import urlsafe_b64encode
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+SHORT_BYTES = 12
+"""Of a digest, in a short key: 96 bits, 16 characters of base64."""
 
-@dataclass(frozen=True, slots=True)
-class Key:
-    """What a vector is found by.
 
-    Attributes:
-        short: 16 characters, base64url of the first 96 bits of `digest`.
-        digest: SHA-256 of all that decides the vector: 32 bytes, which the row repeats. Rows whose short
-            keys are the same by chance are told apart by it.
+class Key(bytes):
+    """What a vector is found by: the SHA-256 of all that decides it, 32 bytes.
+
+    Bytes, and nothing around them: a request looks each of its keys up a dozen times.
     """
 
-    short: str
-    digest: bytes
+    __slots__ = ()
+
+    @property
+    def short(self) -> str:
+        """16 characters, base64url of the first 96 bits: what the second level calls it.
+
+        Rows repeat all of the digest, so that those whose short keys are the same by chance are told apart.
+        """
+        return urlsafe_b64encode(self[:SHORT_BYTES]).decode("ascii")
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ class CorruptRowError(Exception):
 def encode(key: Key, row: Row) -> bytes:
     """Write a row down."""
     vector = np.ascontiguousarray(row.vector, NUMBER)
-    head = HEAD.pack(VERSION, row.truncated, len(vector), row.tokens, row.expires_at, key.digest)
+    head = HEAD.pack(VERSION, row.truncated, len(vector), row.tokens, row.expires_at, key)
     body = head + vector.tobytes()
     return body + CHECKSUM.pack(zlib.crc32(body))
 
@@ -54,7 +54,7 @@ def decode(key: Key, data: bytes, now: float) -> Row | None:
     if end < HEAD.size or CHECKSUM.unpack_from(data, end)[0] != zlib.crc32(memoryview(data)[:end]):
         raise CorruptRowError("the checksum is another")
     version, truncated, dimensions, tokens, expires_at, digest = HEAD.unpack_from(data)
-    if version != VERSION or digest != key.digest or expires_at <= now:
+    if version != VERSION or digest != key or expires_at <= now:
         return None
     if end - HEAD.size != dimensions * NUMBER.itemsize:
         raise CorruptRowError("the length is another")

@@ -18,7 +18,7 @@ def key_of(text, space=SPACE) -> Key:
 
 def row_of(text, dimensions=8, expires_in=30 * DAY) -> Row:
     """What a model would have made of a text: its numbers tell of which."""
-    first = int.from_bytes(key_of(text).digest[:3]) / 2
+    first = int.from_bytes(key_of(text)[:3]) / 2
     vector = np.arange(first, first + dimensions, dtype=np.float32)
     vector.flags.writeable = False
     return Row(vector, tokens=len(text), truncated=len(text) % 2 == 0, expires_at=time.time() + expires_in)
