@@ -16,6 +16,7 @@ from embedsvc.dev import handout, launcher, state
 from embedsvc.doctor import command as doctor
 from embedsvc.errors import ConfigurationError
 from embedsvc.operator import (
+    cache_command,
     calibrate_command,
     cost_command,
     keys_command,
@@ -69,6 +70,8 @@ def _parser() -> argparse.ArgumentParser:
     cost.set_defaults(command=cost_command.run)
     migrate = commands.add_parser("migrate", help="change which models answer for a name, step by step")
     migrate_command.add_parsers(migrate)
+    cache = commands.add_parser("cache", help="show, forget and fill what is kept of answers")
+    cache_command.add_parsers(cache)
     calibrate = commands.add_parser("calibrate", help="find the ranges of a model's int8 and uint8 vectors")
     calibrate_command.add_arguments(calibrate)
     calibrate.set_defaults(command=calibrate_command.run)

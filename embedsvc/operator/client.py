@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import grpc
 import numpy as np
-from google.rpc.error_details_pb2 import ErrorInfo
-from grpc_status import rpc_status
 
 from embedsvc.config import Settings, reachable
 from embedsvc.errors import ConfigurationError
+from embedsvc.operator.bulk import Bulk, Streamed
+from embedsvc.operator.replies import pause_of, reason_of, streamed
 from embedsvc.types import InputType, Vectors
 from embedsvc.v1 import embedding_pb2 as pb
 from embedsvc.v1.embedding_pb2_grpc import EmbeddingServiceStub
@@ -106,12 +106,44 @@ class Client:
         message.allow_partial = True
         return await self._call(message, NO_STORE)
 
+    async def stream(
+        self, model: str, texts: Iterable[str], input_type: InputType
+    ) -> AsyncIterator[Streamed]:
+        """Embed any number of texts as bulk work, in whatever order; of bad ones each is refused by itself.
+
+        Args:
+            model: Which.
+            texts: They are taken when the server has room for them.
+            input_type: What they are for.
+
+        Raises:
+            ConfigurationError: The server is not reached, or refuses the stream; the message has its reason.
+        """
+        bulk = Bulk(batches(texts))
+
+        async def requests() -> AsyncIterator[pb.EmbedStreamRequest]:
+            async for name, some in bulk.requests():
+                message = request(model, some, input_type)
+                message.allow_partial = True
+                yield pb.EmbedStreamRequest(id=name, request=message)
+
+        try:
+            async for answer in self._stub.EmbedStream(requests(), metadata=self._metadata):
+                if not answer.HasField("error"):
+                    bulk.answered(answer.id)
+                    yield streamed(answer.response)
+                elif not (wait := pause_of(answer.error)) or not bulk.again(answer.id, wait):
+                    count = len(bulk.answered(answer.id))
+                    yield Streamed(count, refused=[answer.error.message] * count)
+        except grpc.aio.AioRpcError as error:
+            raise ConfigurationError(f"{self._server}: {reason_of(error)}") from None
+
     async def _call(self, message: pb.EmbedRequest, *metadata: tuple[str, str]) -> Answer:
         began = time.monotonic()
         try:
             response = await self._stub.Embed(message, metadata=(*self._metadata, *metadata), timeout=SECONDS)
         except grpc.aio.AioRpcError as error:
-            raise ConfigurationError(f"{self._server}: {_reason(error)}") from None
+            raise ConfigurationError(f"{self._server}: {reason_of(error)}") from None
         took = time.monotonic() - began
         found = [item.values for item in response.embeddings if not item.HasField("error")]
         refused = {item.index: item.error.message for item in response.embeddings if item.HasField("error")}
@@ -181,11 +213,3 @@ def request(model: str, texts: Iterable[str], input_type: InputType) -> pb.Embed
     """Make a request of texts."""
     inputs = [pb.Input(text=text) for text in texts]
     return pb.EmbedRequest(model=model, inputs=inputs, input_type=INPUT_TYPES[input_type])
-
-
-def _reason(error: grpc.aio.AioRpcError) -> str:
-    """Why a call failed: the server's reason where one of ours has answered, else gRPC's."""
-    status = rpc_status.from_call(error)  # type: ignore[arg-type]  # written for grpc.Call, works for grpc.aio
-    info = ErrorInfo()
-    ours = status is not None and any(detail.Unpack(info) for detail in status.details)
-    return f"{info.reason if ours else error.code().name}: {error.details()}"
