@@ -12,6 +12,8 @@ from embedsvc.types import Embeddings, OutputType, Vectors
 HALF = np.uint8(128)
 """What signed bytes are less than unsigned ones."""
 
+FLOAT32 = np.dtype("<f4")
+
 Packed = NDArray[np.generic]
 """A row of little-endian bytes for each vector, of any dtype."""
 
@@ -63,11 +65,11 @@ def quantizer(embeddings: Embeddings, output_type: OutputType) -> Callable[[Vect
     Raises:
         InvalidRequestError: They cannot be given in it; see `check`.
     """
+    if output_type is OutputType.FLOAT32:  # most ask for it, and it always can be given
+        return _as_it_is
     calibration, dimensions = embeddings.calibration, embeddings.vectors.shape[1]
     check(output_type, dimensions, calibration, embeddings.model)
     match output_type, calibration:
-        case OutputType.FLOAT16, _:
-            return lambda vectors: vectors.astype("<f2")
         case OutputType.UBINARY, _:
             return _bits
         case OutputType.BINARY, _:
@@ -76,7 +78,11 @@ def quantizer(embeddings: Embeddings, output_type: OutputType) -> Callable[[Vect
             return lambda vectors: _bytes(vectors, calibration)
         case OutputType.INT8, Calibration():
             return lambda vectors: _signed(_bytes(vectors, calibration))
-    return lambda vectors: vectors.astype("<f4", copy=False)
+    return lambda vectors: vectors.astype("<f2")
+
+
+def _as_it_is(vectors: Vectors) -> NDArray[np.float32]:
+    return vectors.astype(FLOAT32, copy=False)
 
 
 def _bits(vectors: Vectors) -> NDArray[np.uint8]:
