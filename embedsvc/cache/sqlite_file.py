@@ -83,24 +83,12 @@ def is_cache(path: Path) -> bool:
         return file.read(72)[68:] == APPLICATION.to_bytes(4)
 
 
-def _make(path: Path, busy_seconds: float) -> None:
-    with closing(connect(path, busy_seconds)) as db:
-        db.execute("BEGIN")  # what is asked is of one moment
-        made = _is_made(db)
-        db.execute("COMMIT")
-        if made:
-            return
-        db.execute(f"PRAGMA page_size = {PAGE_BYTES}")
-        db.execute("PRAGMA auto_vacuum = INCREMENTAL")
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute("BEGIN IMMEDIATE")
-        if not _is_made(db):
-            for statement in SCHEMA:
-                db.execute(statement)
-        db.execute("COMMIT")
+def is_made(db: sqlite3.Connection) -> bool:
+    """Whether a file is a cache of this release; False where it is empty.
 
-
-def _is_made(db: sqlite3.Connection) -> bool:
+    Raises:
+        sqlite3.Error: It is something else, or cannot be read.
+    """
     application, version, tables = (
         db.execute(question).fetchone()[0]
         for question in ("PRAGMA application_id", "PRAGMA user_version", "SELECT COUNT(*) FROM sqlite_master")
@@ -110,6 +98,23 @@ def _is_made(db: sqlite3.Connection) -> bool:
     if application or version or tables:
         raise sqlite3.NotSupportedError("the file is not a cache of this release, and is left alone")
     return False
+
+
+def _make(path: Path, busy_seconds: float) -> None:
+    with closing(connect(path, busy_seconds)) as db:
+        db.execute("BEGIN")  # what is asked is of one moment
+        made = is_made(db)
+        db.execute("COMMIT")
+        if made:
+            return
+        db.execute(f"PRAGMA page_size = {PAGE_BYTES}")
+        db.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("BEGIN IMMEDIATE")
+        if not is_made(db):
+            for statement in SCHEMA:
+                db.execute(statement)
+        db.execute("COMMIT")
 
 
 @contextmanager

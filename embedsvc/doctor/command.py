@@ -10,6 +10,7 @@ from rich.console import Console
 from embedsvc import logs
 from embedsvc.config import LogSettings, Settings, load
 from embedsvc.doctor import (
+    cache,
     certificates,
     configuration,
     convex,
@@ -79,6 +80,7 @@ def _checks(settings: Settings) -> Sequence[Check]:
         Check(disk.SUBJECT, in_thread(disk.look)),
         *MACHINE,
         Check(sqlite.SUBJECT, store, SLOW_SECONDS),
+        Check(cache.SUBJECT, cache.look),
         Check(providers.SUBJECT, providers.look, SLOW_SECONDS),
         Check(ports.SUBJECT, ports.look),
         Check(server.SUBJECT, server.look),

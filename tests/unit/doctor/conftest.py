@@ -30,6 +30,7 @@ def patient(tmp_path) -> Patient:
         },
         auth={"keys": f"file:{tmp_path / 'api_keys'}", "nonces": tmp_path / "nonces"},
         store={"path": tmp_path / "embedsvc.db"},
+        cache={"path": tmp_path / "cache.db", "disk_bytes": 2**20},
         models={"primary": "all-MiniLM-L6-v2", "fallback": "", "folder": tmp_path / "models"},
         edge={"profile": "development", "ca": tmp_path / "ca.crt", **edge, **certificates},
     )
