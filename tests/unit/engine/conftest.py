@@ -28,7 +28,8 @@ def obedient(monkeypatch, builds):
 
     def source(name, chosen, devices):
         found = open_source(name, chosen, devices)
-        card = replace(found.card, files=replace(found.card.files, dimensions=ObedientEncoder.dimensions))
+        files = replace(found.card.files, dimensions=ObedientEncoder.dimensions)
+        card = replace(found.card, files=files, calibration=None)
         return ModelSource(card, found.tokenizer, builds.get(name, ObedientEncoder))
 
     monkeypatch.setattr(module, "open_source", source)
