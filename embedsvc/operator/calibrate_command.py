@@ -62,8 +62,9 @@ def _only(name: str, settings: Settings) -> Settings:
     """The same settings, with one model only, and without its calibration: that may be of other weights."""
     overrides = settings.models.settings.get(name)
     own = {name: overrides.model_copy(update={"calibration": None})} if overrides else {}
-    alone = {"primary": name, "fallback": "", "also": (), "settings": own, "calibrations": Path(os.devnull)}
-    return settings.model_copy(update={"models": settings.models.model_copy(update=alone)})
+    alone = {"primary": name, "fallback": "", "also": (), "lazy": (), "settings": own}
+    models = settings.models.model_copy(update={**alone, "calibrations": Path(os.devnull)})
+    return settings.model_copy(update={"models": models})
 
 
 async def _calibrate(name: str, texts: Sequence[str], path: Path, settings: Settings) -> None:

@@ -116,6 +116,14 @@ def test_one_of_other_weights_is_no_hindrance_to_making_it_anew(mini, texts, mon
     assert read(path).model == MINI
 
 
+def test_of_several_models_only_that_one_is_loaded_though_it_be_lazy(mini, texts, monkeypatch):
+    monkeypatch.setenv("EMBEDSVC_MODELS__PRIMARY", "all-mpnet-base-v2")  # which is not on this machine
+    monkeypatch.setenv("EMBEDSVC_MODELS__FALLBACK", MINI)
+    monkeypatch.setenv("EMBEDSVC_MODELS__LAZY", json.dumps([MINI]))
+    mini("calibrate", MINI, texts)
+    assert read(mini.folder / ".run" / "calibrations" / f"{MINI}.json").dimensions == 384
+
+
 def test_it_is_written_where_it_is_wanted(mini, texts):
     out = mini.folder / "here" / "mini.json"
     mini("calibrate", MINI, texts, "--out", out)
