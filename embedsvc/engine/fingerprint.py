@@ -12,6 +12,9 @@ PATTERNS = ("*.json", "*.txt", "*.model", "*.safetensors")
 WEIGHTS = ".safetensors"
 """How the names of files with weights end."""
 
+PICKLED, PREFERRED = "pytorch_model.bin", "model.safetensors"
+"""Weights of a module, such as 2_Dense: the first is loaded where the second is not beside it."""
+
 CHARACTERS = 16
 """Of a fingerprint: 64 bits."""
 
@@ -28,7 +31,8 @@ def fingerprint(folder: Path) -> str:
 
 def weigh(folder: Path) -> int:
     """The bytes of a model's weights, as they lie on the disk."""
-    return sum(path.stat().st_size for path in relevant(folder) if path.suffix == WEIGHTS)
+    weights = (path for path in relevant(folder) if path.suffix == WEIGHTS or path.name == PICKLED)
+    return sum(path.stat().st_size for path in weights)
 
 
 def relevant(folder: Path) -> Iterator[Path]:
@@ -36,5 +40,9 @@ def relevant(folder: Path) -> Iterator[Path]:
     for parent, folders, names in os.walk(folder, followlinks=True):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in names:
-            if not name.startswith(".") and any(fnmatch(name, pattern) for pattern in PATTERNS):
+            if _counts(name) or (name == PICKLED and PREFERRED not in names):
                 yield Path(parent, name)
+
+
+def _counts(name: str) -> bool:
+    return not name.startswith(".") and any(fnmatch(name, pattern) for pattern in PATTERNS)

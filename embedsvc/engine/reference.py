@@ -30,7 +30,8 @@ class ReferenceEncoder:
             str(folder),
             device=device,
             local_files_only=True,
-            # No pickles; and the files' own precision says nothing: gte-large's is float16.
+            # No pickles of a transformer (those of other modules are read as weights alone, and no code in
+            # them is run); and the files' own precision says nothing: gte-large's is float16.
             model_kwargs={"dtype": getattr(torch, precision), "use_safetensors": True},
         )
         if device == "cpu":

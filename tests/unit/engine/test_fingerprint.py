@@ -34,6 +34,21 @@ def test_a_file_that_changes_or_comes_changes_it(folder, name):
     assert fingerprint(folder) != before
 
 
+def test_weights_of_a_module_that_are_a_pickle_count_where_they_are_loaded(folder):
+    dense = folder / "2_Dense"
+    dense.mkdir()
+    (dense / "pytorch_model.bin").write_bytes(b"dense")
+    before = fingerprint(folder)
+    assert weigh(folder) == len(b"weightsdense")
+    (dense / "pytorch_model.bin").write_bytes(b"other")
+    assert fingerprint(folder) != before
+    (dense / "model.safetensors").write_bytes(b"safe")  # which is loaded in its place
+    safe = fingerprint(folder)
+    (dense / "pytorch_model.bin").unlink()
+    assert fingerprint(folder) == safe
+    assert weigh(folder) == len(b"weightssafe")
+
+
 def test_a_file_that_is_gone_or_has_another_name_changes_it(folder):
     whole = fingerprint(folder)
     (folder / "vocab.txt").rename(folder / "words.txt")

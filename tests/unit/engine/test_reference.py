@@ -5,12 +5,15 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Dense
 from tiny_models import CATALOG_SHAPES, MINILM, Shape, build, build_published
 
 from embedsvc.config import ModelSettings
 from embedsvc.engine.encoder import normalized
 from embedsvc.engine.files import ModelFiles, find
+from embedsvc.engine.fingerprint import fingerprint
 from embedsvc.engine.reference import ReferenceEncoder
 from embedsvc.engine.tokenizer import Asked, ModelTokenizer, load_tokenizer
 
@@ -131,3 +134,18 @@ def test_the_packaged_model_agrees_too(tmp_path, reference):
     assert cosines(ours, theirs).min() >= 0.9999
     alone = np.concatenate([parts.embed([text]) for text in TEXTS])
     assert cosines(ours, alone).min() >= 0.9999
+
+
+def test_what_the_pickled_weights_of_a_dense_module_decide_its_folder_s_fingerprint_tells(tmp_path):
+    whole = SentenceTransformer(str(build(Shape("whole", normalized=False), tmp_path)), device="cpu")
+    whole.append(Dense(32, 16))
+    whole.save(str(tmp_path / "pickled"))
+    dense = tmp_path / "pickled" / "2_Dense"
+    weights = load_file(dense / "model.safetensors")
+    (dense / "model.safetensors").unlink()
+    found = []
+    for factor in (1, -1):
+        torch.save({name: tensor * factor for name, tensor in weights.items()}, dense / "pytorch_model.bin")
+        vectors = ReferenceEncoder(dense.parent, "cpu").encode([[101, 5, 102]])
+        found.append((vectors.tobytes(), fingerprint(dense.parent)))
+    assert all(one != other for one, other in zip(*found, strict=True))
