@@ -212,23 +212,6 @@ async def test_connections_that_are_open_outlive_a_change_of_the_password(tmp_pa
     assert logs == []
 
 
-async def test_a_user_needs_what_the_page_says_and_no_more(tmp_path, metrics, logs):
-    with run_redis(tmp_path) as redis, redis.client() as client:
-        client.acl_setuser(
-            "embedsvc",
-            enabled=True,
-            passwords=["+secret"],
-            keys=["embedsvc:*"],
-            commands=["+mget", "+get", "+set", "+scan", "+unlink", "+exists", "+dbsize", "+info"],
-        )
-        settings = CacheSettings(second="redis", url=redis.url, user="embedsvc", memory_bytes=0)
-        async with open_cache(settings, lambda: "secret", metrics) as cache:
-            cache.keep(rows_of("abc"))
-            await until(lambda: has(cache, "abc"))
-            await until(lambda: metrics.rows.labels("second")._value.get() >= 0)
-    assert logs == []
-
-
 @pytest.fixture
 def redis_with_tls(tmp_path, state):
     files = {"cert": "server.crt", "key": "server.key", "ca_cert": "ca.crt"}
