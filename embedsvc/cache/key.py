@@ -13,6 +13,9 @@ FORMAT = b"embedsvc cache key 1"
 
 TEXT, IDS, OPENAI_IDS = b"t", b"i", b"o"
 
+NO_IDS = b"no ids"
+"""Stands for ids that 64 bits do not hold: no others have these bytes, eight for each."""
+
 SURROGATES = "surrogatepass"
 """Half of a surrogate pair is refused, but later: it must not fail here."""
 
@@ -65,5 +68,5 @@ class Space:
 def _packed(ids: Sequence[int]) -> bytes:
     try:
         return struct.pack(f"<{len(ids)}q", *ids)
-    except struct.error:  # of no vocabulary, which is found out later
-        return repr(list(ids)).encode()
+    except struct.error:  # of no vocabulary, which is found out later: nothing is computed or kept for these
+        return NO_IDS

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import itertools
+import time
 from dataclasses import replace
 
 import pytest
@@ -79,3 +80,12 @@ def test_ids_are_the_same_however_they_came():
 def test_ids_of_no_vocabulary_have_keys_as_well(ids):
     assert SPACE.key(ids) == SPACE.key(list(ids))
     assert SPACE.key(ids) != SPACE.key([1])
+
+
+def test_ids_of_no_vocabulary_take_no_longer_however_large_they_are():
+    ids = [10**300] * 8192
+    began = time.perf_counter()
+    keys = {SPACE.key(ids) for _ in range(8)}
+    assert time.perf_counter() - began < 0.05
+    assert keys == {SPACE.key([10**300])}
+    assert keys.isdisjoint({SPACE.key([]), SPACE.key("no ids"), SPACE.key(ids, openai_ids=True)})
