@@ -88,7 +88,7 @@ async def answering(
         log.info("serving", host=settings.server.host, port=settings.server.port)
         yield [
             Hook(frozenset({"models"}), engine.apply, engine.settle),
-            Hook(frozenset({"routes"}), models.apply),
+            Hook(frozenset({"routes"}), models.apply, check=models.check),
         ]
         log.info("draining", seconds=settings.server.drain_seconds)
         health.draining = True

@@ -11,7 +11,7 @@ from embedsvc.answering import Answerer
 from embedsvc.cache.cache import Cache
 from embedsvc.config import LimitSettings
 from embedsvc.engine.offload import Threads
-from embedsvc.errors import InvalidRequestError, PermissionDeniedError, ProviderDownError
+from embedsvc.errors import InvalidRequestError, ProviderDownError
 from embedsvc.metrics import Metrics
 from embedsvc.order import Order
 from embedsvc.providers.provider import EmbeddingProvider
@@ -65,15 +65,22 @@ class Embedder:
         choice = self._models.choose(request.model, caller)
         admission = self._models.admission(choice.model)
         order = Order(request, caller, choice.model, admission, choice.openai_ids)
-        if choice.fallback:
-            embeddings = await self._answer_by_either(order, choice.fallback)
-        else:
-            embeddings = await self._answerer.answer(order)
+        with choice.held():
+            if choice.fallback and caller.account.may_use(choice.fallback.card.name):
+                embeddings = await self._answer_by_either(order, choice.fallback)
+            else:
+                embeddings = await self._answerer.answer(order)
         self._count(choice, embeddings)
         caller.account.note(embeddings)
-        if choice.shadow and not embeddings.fallback_from:
-            self._shadows.send(self._for(order, choice.shadow), choice.alias)
+        self._shadow(order, choice, embeddings)
         return embeddings
+
+    def _shadow(self, order: Order, choice: Choice, embeddings: Embeddings) -> None:
+        """Send the same to the other model, where that is wanted, and the caller may use it."""
+        other = choice.shadow
+        if other and not embeddings.fallback_from and order.caller.account.may_use(other.card.name):
+            shadow = replace(order, model=other, admission=self._models.shadow_admission)
+            self._shadows.send(shadow, choice.alias, embeddings.errors)
 
     async def _answer_by_either(self, order: Order, fallback: EmbeddingProvider) -> Embeddings:
         """The model's answer; where nothing computes for it, that of the one which may stand in."""
@@ -81,17 +88,15 @@ class Embedder:
         try:
             return await self._answerer.answer(order)
         except ProviderDownError as down:
+            admission = self._models.admission(fallback)
             try:
-                embeddings = await self._answerer.answer(self._for(order, fallback))
-            except (PermissionDeniedError, InvalidRequestError):  # of what it may not, or cannot do
+                embeddings = await self._answerer.answer(replace(order, model=fallback, admission=admission))
+            except InvalidRequestError:  # what the other model cannot do; the outage is what there is to tell
+                order.caller.account.allow(order.model.card.name, len(order.request.inputs))
                 raise down from None
         name = order.model.card.name
         log.warning("fallback", alias=order.request.model, model=name, by=embeddings.model)
         return replace(embeddings, fallback_from=name)
-
-    def _for(self, order: Order, model: EmbeddingProvider) -> Order:
-        """The same for another model."""
-        return replace(order, model=model, admission=self._models.admission(model))
 
     def _count(self, choice: Choice, embeddings: Embeddings) -> None:
         self._metrics.texts.labels(embeddings.model).inc(len(embeddings.tokens) - len(embeddings.errors))
@@ -130,6 +135,10 @@ class _ChargedOnce:
     def identity(self) -> str:
         """See Account."""
         return self._account.identity
+
+    def may_use(self, model: str) -> bool:
+        """See Account."""
+        return self._account.may_use(model)
 
     def allow(self, model: str, inputs: int) -> None:
         """See Account."""

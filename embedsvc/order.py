@@ -78,18 +78,38 @@ class Stay:
     def __init__(self, order: Order, stack: AsyncExitStack) -> None:
         self._order = order
         self._stack = stack
+        self._tokens = 0
+        self._there = False
 
     async def begin(self, tokens: int) -> None:
         """Hold the model, so that one that is replaced meanwhile still answers, and take room.
 
+        Args:
+            tokens: How much.
+
         Raises:
             OverloadedError: There is no room.
         """
-        self._stack.enter_context(self._order.model.held())
-        await self._stack.enter_async_context(self._order.admission.admit(tokens, self._order.caller))
+        self._tokens = tokens
+        await self._enter(self._stack)
+        self._there = True
 
     @asynccontextmanager
     async def taken(self) -> AsyncIterator[Worker]:
-        """Take over all of it, and compute: a task that may outlive the request has it until it leaves."""
-        async with self._stack.pop_all(), self._order.model.entered(self._order.caller) as worker:
-            yield worker
+        """Take over all of it, and compute: a task that may outlive the request has it until it leaves.
+
+        Who comes again, since what another computed for it has failed, takes as much anew.
+
+        Raises:
+            OverloadedError: There is no room any more.
+        """
+        there, self._there = self._there, False
+        async with self._stack.pop_all() as stack:
+            if not there:
+                await self._enter(stack)
+            async with self._order.model.entered(self._order.caller) as worker:
+                yield worker
+
+    async def _enter(self, stack: AsyncExitStack) -> None:
+        stack.enter_context(self._order.model.held())
+        await stack.enter_async_context(self._order.admission.admit(self._tokens, self._order.caller))

@@ -22,11 +22,13 @@ class Hook:
         sections: Which tables of it.
         apply: Takes them. Raises ConfigurationError where they cannot be used, and goes on as before.
         settle: Called when everybody has taken theirs, to give up what was kept for those who had not yet.
+        check: Asked before anybody takes anything. Raises ConfigurationError where this one cannot.
     """
 
     sections: frozenset[str]
     apply: Callable[[Settings], Awaitable[None]]
     settle: Callable[[], Awaitable[None]] | None = None
+    check: Callable[[Settings], None] | None = None
 
 
 class Reloader:
@@ -57,6 +59,9 @@ class Reloader:
         """Read and apply. Where that fails all goes on as before, and the log says why."""
         try:
             settings = await asyncio.to_thread(self._read)
+            for hook in self._hooks:
+                if hook.check:
+                    hook.check(settings)
             for hook in self._hooks:
                 await hook.apply(settings)
         except Exception as error:  # noqa: BLE001 - the service goes on, whatever it is

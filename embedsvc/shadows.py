@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
@@ -12,7 +12,7 @@ from embedsvc.errors import EmbedsvcError
 from embedsvc.metrics.routing import RouteMetrics
 from embedsvc.order import Order
 from embedsvc.store.records import SHADOW, InjectionPolicy, RequestRow
-from embedsvc.types import Caller, Embeddings, Unlimited
+from embedsvc.types import Caller, Embeddings, EmbedRequest, OutputType, TextOrIds, Unlimited
 
 log = structlog.get_logger()
 
@@ -52,8 +52,18 @@ class Shadows:
         self._metrics = metrics
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def send(self, order: Order, alias: str) -> None:
-        """Send one, unless too many are under way."""
+    def send(self, order: Order, alias: str, failed: Collection[int] = ()) -> None:
+        """Send one, unless too many are under way.
+
+        Args:
+            order: What, and who is sent it.
+            alias: The name that leads to both.
+            failed: The places of inputs that were refused: nobody is sent those.
+        """
+        inputs = [item for at, item in enumerate(order.request.inputs) if at not in failed]
+        if not inputs:
+            return
+        order = replace(order, request=_plain(order.request, inputs))
         if len(self._tasks) >= MOST:
             self._count(alias, order, "dropped")
             return
@@ -89,11 +99,17 @@ class Shadows:
         self._metrics.shadows.labels(alias, order.model.card.name, outcome).inc()
 
 
+def _plain(request: EmbedRequest, inputs: Sequence[TextOrIds]) -> EmbedRequest:
+    """The same as any model can answer it: nobody sees in which form."""
+    return replace(
+        request, inputs=inputs, dimensions=None, output_type=OutputType.FLOAT32, allow_partial=True
+    )
+
+
 def _shadow_of(order: Order, deadline: float) -> Order:
     """The same of a caller that nobody waits for."""
     account, caches = _ShadowAccount(order.caller), order.caller.caches
-    caller = Caller(NAME, deadline, bulk=True, account=account, caches=caches)
-    return replace(order, request=replace(order.request, allow_partial=True), caller=caller)
+    return replace(order, caller=Caller(NAME, deadline, bulk=True, account=account, caches=caches))
 
 
 def _row(embeddings: Embeddings, seconds: float) -> RequestRow:

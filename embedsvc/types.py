@@ -74,6 +74,9 @@ class Account(Protocol):
     def identity(self) -> str:
         """What tells it from others: of its key the digest, else its identity's name."""
 
+    def may_use(self, model: str) -> bool:
+        """Whether a model is for this caller."""
+
     def allow(self, model: str, inputs: int) -> None:
         """Write down what is asked for. Raises PermissionDeniedError where a model is not for this caller."""
 
@@ -90,6 +93,10 @@ class Unlimited:
     injection = InjectionPolicy.OFF
     caches = True
     identity = ""
+
+    def may_use(self, _model: str) -> bool:
+        """See Account."""
+        return True
 
     def allow(self, model: str, inputs: int) -> None:
         """See Account."""

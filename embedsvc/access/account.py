@@ -82,11 +82,15 @@ class Account:
         if short := await self._limiter.take(self.principal.requests, 1, self._since):
             raise _refusal(RateLimitedError, short, 1)
 
+    def may_use(self, model: str) -> bool:
+        """See types.Account."""
+        models = self.principal.models
+        return models is None or model in models
+
     def allow(self, model: str, inputs: int) -> None:
         """See types.Account."""
         self._model, self._inputs = model, inputs
-        models = self.principal.models
-        if models is not None and model not in models:
+        if not self.may_use(model):
             raise PermissionDeniedError(f"{self.principal.name} may not use the model {model}", param="model")
 
     async def charge(self, tokens: int) -> None:

@@ -1,20 +1,23 @@
 """Every model by every name: those of this machine, those elsewhere, and names that stand for one of two."""
 
 import random
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
 from embedsvc.config import Settings
 from embedsvc.engine.admission import Admission
 from embedsvc.engine.catalog import OPENAI_NAMES
 from embedsvc.engine.engine import Engine
-from embedsvc.errors import ModelNotFoundError
+from embedsvc.errors import ConfigurationError, ModelNotFoundError
 from embedsvc.providers.provider import EmbeddingProvider
 from embedsvc.routing.feed import Routes, Surroundings, open_feed
-from embedsvc.routing.route import from_settings, is_shadowed, side_of
+from embedsvc.routing.route import check, from_settings, is_shadowed, side_of
 from embedsvc.store.protocols import RouteStore
 from embedsvc.types import Caller
+
+SHADOWS = 8
+"""What is sent to a second model may be one part in so many of what may wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,15 @@ class Choice:
     shadow: EmbeddingProvider | None = None
     openai_ids: bool = False
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Those who may answer stay while the context is open, though another may take their name."""
+        with ExitStack() as stack:
+            stack.enter_context(self.model.held())
+            if self.fallback:
+                stack.enter_context(self.fallback.held())
+            yield
+
 
 class Models:
     """Finds models. Open it with `open_models`.
@@ -49,6 +61,7 @@ class Models:
         routes: The routes, as they are now.
         configured: Those of the configuration alone.
         update: Puts the routes together anew.
+        shadow_admission: The bound on what is sent to a second model: it takes no room from callers.
     """
 
     def __init__(self, engine: Engine, remote: Mapping[str, EmbeddingProvider], settings: Settings) -> None:
@@ -57,10 +70,20 @@ class Models:
         self._engine = engine
         self._remote = remote
         self._elsewhere = Admission(settings.engine.queue_tokens)
+        self.shadow_admission = Admission(max(1, settings.engine.queue_tokens // SHADOWS))
 
     def follow(self, routes: Routes) -> None:
         """Go by other routes from now on."""
         self.routes = routes
+
+    def check(self, settings: Settings) -> None:
+        """Raise ConfigurationError where a route leads to a model elsewhere that is not here yet."""
+        known = (*settings.models.served, *self._remote)
+        for alias, route in _read(settings).items():
+            try:
+                check(route, known)
+            except ValueError as error:
+                raise ConfigurationError(f'routes."{alias}": {error}; providers need a restart') from None
 
     async def apply(self, settings: Settings) -> None:
         """Take the routes of a new configuration, which count at once."""
@@ -110,12 +133,13 @@ class Models:
         if route is None:
             return Choice(self.find(name), openai_ids=name in OPENAI_NAMES or name in self._remote)
         answering, other = side_of(route, caller.name, caller.index)
-        stands_in, shadowed = route.fallback, is_shadowed(route, random.random())  # noqa: S311 - a sample
+        second = self.all.get(other)
+        shadowed = is_shadowed(route, random.random())  # noqa: S311 - a sample
         return Choice(
             self.find(answering),
             name,
-            fallback=self.find(other) if other and stands_in else None,
-            shadow=self.find(other) if other and shadowed else None,
+            fallback=second if route.fallback else None,
+            shadow=second if shadowed else None,
             openai_ids=True,
         )
 

@@ -61,12 +61,17 @@ class Model:
         self.ready = True
         self.computed: list[list[tuple[int, ...]]] = []
         self.error: Exception | None = None
+        self.holders = 0
         self.gate = asyncio.Event()
         self.gate.set()
 
     @contextmanager
     def held(self):
-        yield
+        self.holders += 1
+        try:
+            yield
+        finally:
+            self.holders -= 1
 
     @asynccontextmanager
     async def entered(self, _caller):
@@ -100,6 +105,7 @@ class Catalogue:
         self.all = {model.card.name: model for model in models}
         self.choices: dict[str, Choice] = {}
         self.queue = Admission(queue_tokens)
+        self.shadow_admission = Admission(queue_tokens)
 
     def choose(self, name: str, _caller) -> Choice:
         if name in self.choices:

@@ -1,6 +1,7 @@
 """reload: a configuration is read again, and handed to those who can take it."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 import structlog
@@ -92,6 +93,18 @@ async def test_a_configuration_that_cannot_be_read_changes_nothing_and_is_one_li
     assert (line["event"], line["log_level"]) == ("configuration not applied", "error")
     assert line["reason"] == "models.primry: no such setting"
     assert line["exc_info"] is None
+
+
+async def test_nobody_takes_what_one_of_them_cannot(metrics, logs):
+    def refuse(_settings):
+        raise ConfigurationError("a provider that is not here")
+
+    takers = [Taker("models"), Taker("routes")]
+    takers[1].hook = replace(takers[1].hook, check=refuse)
+    await reloader(metrics, takers, AFTER).reload()
+    assert [taker.taken for taker in takers] == [[], []]
+    assert count(metrics, "failed") == 1
+    assert [line["reason"] for line in logs] == ["a provider that is not here"]
 
 
 @pytest.mark.parametrize(("error", "traced"), [(ConfigurationError("no"), False), (OSError("no"), True)])

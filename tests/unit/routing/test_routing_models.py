@@ -6,7 +6,7 @@ import pytest
 
 from embedsvc.config import ModelSettings, RouteSettings, Settings
 from embedsvc.engine.admission import Admission
-from embedsvc.errors import ModelNotFoundError
+from embedsvc.errors import ConfigurationError, ModelNotFoundError
 from embedsvc.routing.models import Models
 from embedsvc.types import Caller
 
@@ -129,3 +129,17 @@ def test_token_ids_under_a_route_are_openais_whichever_side_answers():
     for share in (0, 100):
         found = models(model=MPNET, other=REMOTE, share=share)
         assert found.choose(ALIAS, Caller("a")).openai_ids
+
+
+def test_a_configuration_whose_provider_needs_a_restart_is_refused():
+    found, new = models(), "new/model"
+    for sides in ({"model": new}, {"model": MPNET, "other": new, "share": 50}):
+        settings = Settings.model_construct(routes={ALIAS: RouteSettings(**sides)}, models=ModelSettings())
+        with pytest.raises(ConfigurationError, match="providers need a restart"):
+            found.check(settings)
+    found.check(Settings.model_construct(routes={ALIAS: RouteSettings(model=REMOTE)}, models=ModelSettings()))
+
+
+def test_a_second_side_that_is_gone_is_no_reason_to_answer_nobody():
+    choice = models(model=MPNET, other="gone", fallback=True, shadow=100).choose(ALIAS, Caller("a"))
+    assert names(choice.model, choice.fallback, choice.shadow) == [MPNET, None, None]
