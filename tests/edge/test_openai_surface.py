@@ -51,6 +51,11 @@ def test_usage_counts_the_tokens_that_the_model_read(embed, ids_of):
         assert embed(texts)["usage"] == {"prompt_tokens": total, "total_tokens": total}
 
 
+def alike(one, other):
+    """Whether vectors are the same but for what they were batched with, which moves their last bits."""
+    return np.allclose(one, other, atol=1e-6)
+
+
 def test_base64_holds_the_bits_of_the_array(embed, vectors_of):
     answer = embed(TEXTS, encoding_format="base64")
     rows = [np.frombuffer(b64decode(item["embedding"]), dtype="<f4") for item in answer["data"]]
@@ -63,7 +68,7 @@ def test_all_forms_of_one_input_give_the_same_vector(vectors_of, ids_of, text):
     (ids,) = ids_of([text])
     expected = vectors_of(text)
     for form in ([text], ids, [ids], ids[1:-1], [ids[1:-1]]):
-        assert np.array_equal(vectors_of(form), expected)
+        assert alike(vectors_of(form), expected)
 
 
 def test_a_list_of_token_ids_keeps_its_order(vectors_of, ids_of, same):
@@ -73,14 +78,14 @@ def test_a_list_of_token_ids_keeps_its_order(vectors_of, ids_of, same):
 @pytest.mark.parametrize("name", OPENAI_NAMES)
 def test_ids_under_an_openai_name_are_cl100k(vectors_of, cl100k, name):
     ids = [cl100k.encode(text) for text in TEXTS]
-    assert np.array_equal(vectors_of(ids, model=name), vectors_of(TEXTS))
-    assert np.array_equal(vectors_of(ids[0], model=name), vectors_of(TEXTS[0]))
+    assert alike(vectors_of(ids, model=name), vectors_of(TEXTS))
+    assert alike(vectors_of(ids[0], model=name), vectors_of(TEXTS[0]))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_name_means_the_model(embed, vectors_of, name):
     assert embed("a", model=name)["model"] == MODEL
-    assert np.array_equal(vectors_of("a", model=name), vectors_of("a"))
+    assert alike(vectors_of("a", model=name), vectors_of("a"))
 
 
 @pytest.mark.parametrize(
@@ -95,7 +100,7 @@ def test_every_name_means_the_model(embed, vectors_of, name):
     ids=str,
 )
 def test_fields_that_change_nothing_are_taken(vectors_of, fields):
-    assert np.array_equal(vectors_of("a", **fields), vectors_of("a"))
+    assert alike(vectors_of("a", **fields), vectors_of("a"))
 
 
 def test_truncation_can_keep_the_end(vectors_of, same):

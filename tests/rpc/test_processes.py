@@ -36,9 +36,13 @@ def short_folder():
 @pytest.fixture
 def service(state, tmp_path, monkeypatch, short_folder):
     monkeypatch.setenv("TMPDIR", short_folder)
-    with run_server(
-        state, tmp_path, encoder="fake", SERVER__PROCESSES=len(FRONTS), ENGINE__HANG_SECONDS=0.5
-    ) as running:
+    # Without a cache, which would answer for replicas that cannot.
+    values = {
+        "SERVER__PROCESSES": len(FRONTS),
+        "ENGINE__HANG_SECONDS": 0.5,
+        "CACHE__ENABLED": "false",
+    }
+    with run_server(state, tmp_path, encoder="fake", **values) as running:
         until(lambda: events(running, "all serve"))
         yield running
 

@@ -22,7 +22,9 @@ TIMEOUT = 30
 def server(state, tmp_path_factory):
     """A server of its own, which notices soon that a replica hangs."""
     folder = tmp_path_factory.mktemp("replicas")
-    with run_server(state, folder, encoder="fake", ENGINE__HANG_SECONDS=HANG_SECONDS) as running:
+    # Without a cache, which would answer for replicas that cannot.
+    values = {"ENGINE__HANG_SECONDS": HANG_SECONDS, "CACHE__ENABLED": "false"}
+    with run_server(state, folder, encoder="fake", **values) as running:
         yield running
 
 
