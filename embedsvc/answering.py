@@ -2,56 +2,32 @@
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
-import numpy as np
-
+from embedsvc import finishing
 from embedsvc.cache.cache import Cache
 from embedsvc.cache.row import Key, Row
 from embedsvc.config import LimitSettings
-from embedsvc.engine.encoder import normalized
 from embedsvc.engine.job import Computed
 from embedsvc.engine.offload import Threads
 from embedsvc.engine.tokenizer import Tokenized
-from embedsvc.errors import DeadlineExceededError, EmbedsvcError
+from embedsvc.errors import DeadlineExceededError
+from embedsvc.finishing import Inputs, Result
 from embedsvc.flights import Flights, Landed
 from embedsvc.lookup import Known, Lookup
 from embedsvc.metrics import Metrics
 from embedsvc.order import Order, Stay
-from embedsvc.preparer import Items, Prepared, Preparer
-from embedsvc.types import Embeddings, Timings, Truncation, Vectors
+from embedsvc.preparer import Prepared, Preparer
+from embedsvc.types import Embeddings, Timings, Truncation
 
-NOTHING = Landed({})
+T = TypeVar("T")
 
-
-class _Inputs:
-    """The inputs of a request, by what becomes of them.
-
-    Attributes:
-        errors: What is wrong with some, by place.
-        rows: What is known of others.
-        texts: The tokens of those that are to be computed.
-        tokens: Of every input, how many; 0 for a wrong one.
-        truncated: Of every input, whether some were dropped.
-    """
-
-    def __init__(self, items: Items, known: Known) -> None:
-        self.errors: dict[int, EmbedsvcError] = {}
-        self.rows: dict[int, Row] = {}
-        self.texts: dict[int, Tokenized] = {}
-        self.tokens = [0] * len(items)
-        self.truncated = [False] * len(items)
-        for at, item in enumerate(items):
-            if isinstance(item, EmbedsvcError):
-                self.errors[at] = item
-            elif row := known.rows.get(at):
-                self.rows[at] = row
-                self.tokens[at], self.truncated[at] = row.tokens, row.truncated
-            elif item:
-                self.texts[at] = item
-                self.tokens[at], self.truncated[at] = len(item.ids), item.truncated
+MANY_NUMBERS = 262_144
+"""Of vectors: what is done with more takes milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,25 +47,9 @@ class _Work:
     keys: Sequence[Key]
 
     async def submit(self, texts: Sequence[Tokenized]) -> Computed:
-        """Compute some, with all that the order holds; vectors are finished but for cutting."""
+        """Compute some, with all that the order holds."""
         async with self.stay.taken() as worker:
-            computed = await worker.submit([text.ids for text in texts], self.order.caller)
-        if self.order.normalizes:
-            computed.vectors = normalized(computed.vectors)
-        return computed
-
-
-@dataclass(frozen=True, slots=True)
-class _Result:
-    """What was computed.
-
-    Attributes:
-        vectors: All dimensions, float32 of shape [texts, dimensions], or rows of it one by one.
-        landed: Where the time went, and what others had computed.
-    """
-
-    vectors: Sequence[Vectors] | Vectors = ()
-    landed: Landed = NOTHING
+            return await worker.submit([text.ids for text in texts], self.order.caller)
 
 
 class Answerer:
@@ -106,6 +66,7 @@ class Answerer:
         self, threads: Threads, limits: LimitSettings, cache: Cache | None, metrics: Metrics
     ) -> None:
         self._cache = cache
+        self._threads = threads
         self._metrics = metrics
         self._preparer = Preparer(threads, limits)
         self._lookup = Lookup(cache, threads, Truncation(limits.truncation))
@@ -129,15 +90,16 @@ class Answerer:
             started = time.monotonic()
             prepared = await self._prepare(order, known)
             took = time.monotonic() - started
-            inputs = _Inputs(prepared.items, known)
+            inputs = Inputs(prepared.items, known)
             if inputs.errors and not request.allow_partial:
                 raise next(iter(inputs.errors.values()))
             await account.charge(sum(inputs.tokens))
             result = await self._compute(_Work(order, stay, inputs.texts, known.keys))
         self._count(known, inputs, result.landed)
+        together = partial(finishing.together, inputs, result, order, dimensions)
         return Embeddings(
             model=order.model.card.name,
-            vectors=_cut(_together(inputs, result, order.model.dimensions), dimensions, order),
+            vectors=await self._aside(len(inputs.tokens) * order.model.dimensions, together),
             tokens=inputs.tokens,
             truncated=inputs.truncated,
             errors=inputs.errors,
@@ -158,14 +120,16 @@ class Answerer:
             self._metrics.injections.labels(order.policy, rule).inc()
         return prepared
 
-    async def _compute(self, work: _Work) -> _Result:
+    async def _compute(self, work: _Work) -> Result:
         if not work.texts:
-            return _Result()
+            return Result()
         if work.keys:
             landed = await self._compute_once(work)
-            return _Result([landed.rows[work.keys[at]].vector for at in work.texts], landed)
+            return Result([landed.rows[work.keys[at]].vector for at in work.texts], landed)
         computed = await work.submit(list(work.texts.values()))
-        return _Result(computed.vectors, Landed({}, computed.queued, computed.inferred))
+        finish = partial(finishing.finish, work.order, computed.vectors)
+        vectors = await self._aside(computed.vectors.size, finish)
+        return Result(vectors, Landed({}, computed.queued, computed.inferred))
 
     async def _compute_once(self, work: _Work) -> Landed:
         """Each text once, also where several requests have it at the same time; what comes of it is kept."""
@@ -174,7 +138,9 @@ class Answerer:
         async def compute(keys: Sequence[Key]) -> Landed:
             texts = [wanted[key] for key in keys]
             computed = await work.submit(texts)
-            rows = self._keep(zip(keys, texts, computed.vectors, strict=True))
+            make = partial(finishing.rows, work.order, texts, computed.vectors, self._expiry())
+            rows = dict(zip(keys, await self._aside(computed.vectors.size, make), strict=True))
+            self._keep(rows)
             return Landed(rows, computed.queued, computed.inferred)
 
         caller = work.order.caller
@@ -187,17 +153,21 @@ class Answerer:
             raise DeadlineExceededError("the deadline passed before the vectors were ready") from None
         return landed.beside(before)
 
-    def _keep(self, computed: Iterable[tuple[Key, Tokenized, Vectors]]) -> Mapping[Key, Row]:
-        assert self._cache is not None  # noqa: S101 - else nothing has a key
-        expires_at = time.time() + self._cache.ttl
-        rows = {
-            key: Row(_frozen(vector), len(text.ids), text.truncated, expires_at)
-            for key, text, vector in computed
-        }
-        self._cache.keep(rows.items())
-        return rows
+    def _expiry(self) -> float:
+        """When what is computed now counts no more."""
+        return time.time() + (self._cache.ttl if self._cache else 0.0)
 
-    def _count(self, known: Known, inputs: _Inputs, landed: Landed) -> None:
+    def _keep(self, rows: Mapping[Key, Row]) -> None:
+        if self._cache:
+            self._cache.keep(rows.items())
+
+    async def _aside(self, numbers: int, work: Callable[[], T]) -> T:
+        """Do something with numbers; with so many that others would wait for it, off the event loop."""
+        if numbers <= MANY_NUMBERS:
+            return work()
+        return await asyncio.get_running_loop().run_in_executor(self._threads.many, work)
+
+    def _count(self, known: Known, inputs: Inputs, landed: Landed) -> None:
         lookups = self._metrics.cache.lookups
         if not known.keys:
             lookups.labels("off").inc(len(inputs.texts))
@@ -207,34 +177,3 @@ class Answerer:
         lookups.labels("second").inc(min(known.second, len(inputs.rows)))
         lookups.labels("joined").inc(joined)
         lookups.labels("miss").inc(len(inputs.texts) - joined)
-
-
-def _frozen(vector: Vectors) -> Vectors:
-    """A copy that nobody can change, and that keeps nothing else in memory."""
-    kept = vector.copy()
-    kept.flags.writeable = False
-    return kept
-
-
-def _together(inputs: _Inputs, result: _Result, dimensions: int) -> Vectors:
-    """All vectors in the places of their inputs; zeros for failed ones."""
-    size = len(inputs.tokens)
-    if len(result.vectors) == size:
-        return np.asarray(result.vectors)
-    vectors = np.zeros((size, dimensions), dtype=np.float32)
-    if inputs.texts:
-        vectors[list(inputs.texts)] = result.vectors
-    if inputs.rows:
-        vectors[list(inputs.rows)] = [row.vector for row in inputs.rows.values()]
-    return vectors
-
-
-def _cut(vectors: Vectors, dimensions: int, order: Order) -> Vectors:
-    """Keep the leading dimensions, scaled to length 1 again where the whole vector was.
-
-    But those for calibrated bytes: the range of each dimension is that of whole vectors.
-    """
-    if dimensions == vectors.shape[1]:
-        return vectors
-    cut = vectors[:, :dimensions]
-    return normalized(cut) if order.normalizes and not order.request.output_type.is_calibrated else cut

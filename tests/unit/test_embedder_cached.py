@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.models import DIMENSIONS, Catalogue, Model, until
 
+from embedsvc import answering
 from embedsvc.cache.cache import open_cache
 from embedsvc.config import CacheSettings, LimitSettings
 from embedsvc.embedder import Parts, open_embedder
@@ -495,3 +496,15 @@ async def test_whatever_is_asked_in_whatever_order_vectors_are_those_of_the_mode
                 assert (model is one) is (name in ("one", "alias of one") or bool(answer.fallback_from))
                 prompt = model.card.files.prompts.get(fields["input_type"], "")
                 assert is_right(answer, model, texts, fields, prompt)
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+async def test_many_numbers_are_worked_on_off_the_event_loop_and_are_the_same(model, monkeypatch, enabled):
+    texts = [f"{at}" for at in range(40)]
+    async with embedding(Catalogue(model), enabled=enabled) as embedder:
+        few = await embedder.embed(asks("one", *texts, dimensions=5), ANN)
+    monkeypatch.setattr(answering, "MANY_NUMBERS", 0)
+    async with embedding(Catalogue(model), enabled=enabled) as embedder:
+        for _ in range(2):
+            many = await embedder.embed(asks("one", *texts, dimensions=5), ANN)
+            np.testing.assert_array_equal(many.vectors, few.vectors)
