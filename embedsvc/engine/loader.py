@@ -2,10 +2,12 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack
+from contextvars import Context
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any, TypeVar
 
 import structlog
 
@@ -26,6 +28,8 @@ log = structlog.get_logger()
 
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 """Seconds before a load that failed is tried again: twice as long each time."""
+
+T = TypeVar("T")
 
 MOST_WAITING = 1024
 """Requests that may wait for one load; a request is `limits.max_request_bytes` at most."""
@@ -199,13 +203,13 @@ class Loader:
         self._told()
         self._metrics.evictions.labels(self.name).inc()
         log.info("model makes room", model=self.name)
-        self._unloading = asyncio.create_task(stack.aclose())
+        self._unloading = _begun(stack.aclose())
         await asyncio.shield(self._unloading)
 
     async def close(self) -> None:
         """Unload for good, when nobody holds them any more; to be called again if it was cancelled."""
         if self._ending is None:
-            self._ending = asyncio.create_task(self._end())
+            self._ending = _begun(self._end())
         await asyncio.shield(self._ending)
 
     async def _end(self) -> None:
@@ -219,7 +223,7 @@ class Loader:
         await self._stack.aclose()
 
     def _begin(self) -> asyncio.Task[Batcher]:
-        self._loading = asyncio.create_task(self._load())
+        self._loading = _begun(self._load())
         self._loading.add_done_callback(self._note)
         return self._loading
 
@@ -262,3 +266,8 @@ class Loader:
 
     def _down(self) -> ProviderDownError:
         return ProviderDownError(f"the model {self.name} could not be loaded; try again later")
+
+
+def _begun(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    """Begin what outlives the request that it is begun for, and knows nothing of it, nor keeps its key."""
+    return asyncio.create_task(work, context=Context())

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from types import SimpleNamespace
 
 import pytest
@@ -19,6 +20,7 @@ from embedsvc.errors import (
 )
 from embedsvc.metrics import Metrics
 
+OF_THE_CALL = ContextVar("of_the_call", default="nothing")
 SECRET = "the file at /srv/models is damaged"
 
 
@@ -29,6 +31,7 @@ class Stock:
         self.budget = budget or Budget(None)
         self.metrics = Metrics()
         self.opened, self.closed, self.told = [], [], []
+        self.knew = []
         self.error = None
         self.may_open = asyncio.Event()
         self.may_open.set()
@@ -42,12 +45,14 @@ class Stock:
     @asynccontextmanager
     async def _open(self, name):
         self.opened.append(name)
+        self.knew.append(OF_THE_CALL.get())
         await self.may_open.wait()
         if self.error:
             raise self.error
         yield SimpleNamespace(pool=SimpleNamespace(replicas=["one"]), name=name)
         await self.may_close.wait()
         self.closed.append(name)
+        self.knew.append(OF_THE_CALL.get())
 
     def count(self, result, name="m"):
         labels = {"model": name, "result": result}
@@ -105,6 +110,15 @@ async def test_a_caller_that_leaves_does_not_take_the_load_with_it(stock):
     stock.may_open.set()
     assert (await staying).name == "m"
     assert stock.opened == ["m"]
+
+
+@pytest.mark.parametrize("unload", [Loader.evict, Loader.close])
+async def test_what_goes_on_after_a_request_knows_nothing_of_it(stock, unload):
+    OF_THE_CALL.set("a key")
+    loader = stock.make()
+    await use(loader)
+    await unload(loader)
+    assert stock.knew == ["nothing", "nothing"]
 
 
 async def test_the_load_goes_on_when_nobody_waits_any_more(stock):
