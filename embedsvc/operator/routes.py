@@ -8,8 +8,8 @@ from embedsvc.config import ModelSettings, Settings
 from embedsvc.engine.catalog import OPENAI_NAMES, aliases_of
 from embedsvc.errors import ConfigurationError
 from embedsvc.operator.shown import Cell, Column, moment
-from embedsvc.routing.route import Route, check, from_record, from_settings
-from embedsvc.store.records import RouteRecord
+from embedsvc.routing.route import Route, check, from_record, from_settings, read
+from embedsvc.store.records import KeptRoute, RouteRecord
 
 COLUMNS = (
     Column("alias", "alias"),
@@ -68,7 +68,7 @@ class Meanings:
                 yield meaning
 
 
-def meanings(settings: Settings, records: Iterable[RouteRecord]) -> Meanings:
+def meanings(settings: Settings, records: Iterable[KeptRoute]) -> Meanings:
     """Say what aliases stand for.
 
     Args:
@@ -79,11 +79,12 @@ def meanings(settings: Settings, records: Iterable[RouteRecord]) -> Meanings:
     for alias, said in settings.routes.items():
         before[alias] = Meaning(from_settings(alias, said), "configuration")
     stored, passed_over = {}, {}
-    for record in records:
+    for kept in records:
         try:
+            record = read(kept)
             stored[record.alias] = Meaning(_checked(record, settings), "store", record.changed_at)
         except ValueError as error:
-            passed_over[record.alias] = str(error)
+            passed_over[kept.alias] = str(error)
     return Meanings({**before, **stored}, before, passed_over)
 
 

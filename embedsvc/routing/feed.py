@@ -11,10 +11,10 @@ from dataclasses import asdict, dataclass
 import structlog
 
 from embedsvc.background import running
-from embedsvc.routing.route import Route, check, from_record
+from embedsvc.routing.route import Route, check, from_record, read
 from embedsvc.store.presence import Presence
 from embedsvc.store.protocols import RouteStore, StoreError
-from embedsvc.store.records import RouteRecord
+from embedsvc.store.records import KeptRoute
 
 log = structlog.get_logger()
 
@@ -30,7 +30,7 @@ START_SECONDS = 1.0
 Routes = Mapping[str, Route]
 """By alias."""
 
-Said = Sequence[RouteRecord]
+Said = Sequence[KeptRoute]
 """What the store says, of each alias at most once."""
 
 
@@ -84,12 +84,12 @@ class RouteFeed:
     def update(self) -> None:
         """Put together what counts, of what is known already."""
         routes, refused = dict(self._around.configured()), {}
-        for record in self._said:
+        for kept in self._said:
             try:
-                route = from_record(record)
+                route = from_record(read(kept))
                 check(route, self._around.known())
             except ValueError as error:
-                refused[record.alias] = str(error)
+                refused[kept.alias] = str(error)
             else:
                 routes[route.alias] = route
         self._tell_refused(refused)

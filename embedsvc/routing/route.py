@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from embedsvc.config.routing import NAME, RouteSettings
-from embedsvc.store.records import RouteRecord
+from embedsvc.store.records import KeptRoute, RouteRecord
 
 PLACES = 10_000
 """How finely callers are shared out: a place is a hundredth of a percent."""
@@ -46,6 +46,13 @@ SAID = [field.name for field in fields(Route) if field.name != "alias"]
 def from_settings(alias: str, settings: RouteSettings) -> Route:
     """What the configuration says of an alias."""
     return Route(alias, **{name: getattr(settings, name) for name in SAID})
+
+
+def read(kept: KeptRoute) -> RouteRecord:
+    """Return what is kept of an alias. Raises ValueError where it cannot be read."""
+    if isinstance(kept, RouteRecord):
+        return kept
+    raise ValueError(kept.reason)
 
 
 def from_record(record: RouteRecord) -> Route:

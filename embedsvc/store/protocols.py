@@ -3,7 +3,16 @@
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from embedsvc.store.records import FailureRow, Grant, KeyRecord, RequestRow, RouteRecord, UsageRow, Want
+from embedsvc.store.records import (
+    FailureRow,
+    Grant,
+    KeptRoute,
+    KeyRecord,
+    RequestRow,
+    RouteRecord,
+    UsageRow,
+    Want,
+)
 
 MOST_FAILURES = 1000
 """Failed authentications of one answer."""
@@ -80,8 +89,8 @@ class LedgerStore(Protocol):
 class RouteStore(Protocol):
     """What was said of aliases while the service runs."""
 
-    async def list_routes(self) -> Sequence[RouteRecord]:
-        """Return every route, by alias."""
+    async def list_routes(self) -> Sequence[KeptRoute]:
+        """Return every route, by alias; one that cannot be read hides no other."""
 
     async def set_route(self, route: RouteRecord) -> None:
         """Keep a route in place of the one with its alias, if there is one."""

@@ -5,7 +5,7 @@ Times are seconds since the epoch, and lengths of time are seconds.
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Literal
+from typing import Literal, TypeAlias
 
 
 class InjectionPolicy(StrEnum):
@@ -216,3 +216,20 @@ class RouteRecord:
     shadow: float = 0.0
     fallback: bool = False
     changed_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadRoute:
+    """What is kept of an alias, and is no `RouteRecord`: another release wrote it, or another hand.
+
+    Attributes:
+        alias: The name that callers send.
+        reason: Why it cannot be read, a line for people.
+    """
+
+    alias: str
+    reason: str
+
+
+KeptRoute: TypeAlias = RouteRecord | UnreadRoute
+"""What a store has of an alias."""

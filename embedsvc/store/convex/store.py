@@ -5,9 +5,18 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from embedsvc.store.convex.client import ConvexClient, Json, open_client
-from embedsvc.store.convex.wire import decode, encode, milliseconds, understood
+from embedsvc.store.convex.wire import decode, decode_route, encode, milliseconds, understood
 from embedsvc.store.protocols import MOST_FAILURES
-from embedsvc.store.records import FailureRow, Grant, KeyRecord, RequestRow, RouteRecord, UsageRow, Want
+from embedsvc.store.records import (
+    FailureRow,
+    Grant,
+    KeptRoute,
+    KeyRecord,
+    RequestRow,
+    RouteRecord,
+    UsageRow,
+    Want,
+)
 
 PAGE = 500
 """Rows of one question, and of one answer."""
@@ -112,10 +121,10 @@ class ConvexStore:
         return int(await self._ledger.mutate("embeddings:purge", arguments))
 
     @understood()
-    async def list_routes(self) -> Sequence[RouteRecord]:
+    async def list_routes(self) -> Sequence[KeptRoute]:
         """See RouteStore."""
         documents = await self._routes.query("embeddings:routes", {})
-        return [decode(RouteRecord, document) for document in documents]
+        return [decode_route(document) for document in documents]
 
     async def set_route(self, route: RouteRecord) -> None:
         """See RouteStore."""

@@ -12,6 +12,7 @@ from embedsvc.store.protocols import StoreAwayError
 from embedsvc.store.records import (
     FailureRow,
     Grant,
+    KeptRoute,
     KeyRecord,
     Limits,
     RequestRow,
@@ -19,6 +20,7 @@ from embedsvc.store.records import (
     UsageRow,
     Want,
 )
+from embedsvc.store.unread import unread
 
 Json = Any
 Document = Mapping[str, Json]
@@ -92,6 +94,14 @@ def decode(kind: type[T], document: Document) -> T:
         values["limits"] = {to_snake(name): value for name, value in values["limits"].items()}
     record: T = ADAPTERS[kind].validate_python(values)
     return record
+
+
+def decode_route(document: Document) -> KeptRoute:
+    """Read a route, or say why it cannot be; what has no alias is none."""
+    try:
+        return decode(RouteRecord, document)
+    except (TypeError, ValueError) as error:
+        return unread(document["alias"], error)
 
 
 @dataclass(frozen=True, slots=True)

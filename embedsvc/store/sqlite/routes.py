@@ -3,18 +3,26 @@
 import sqlite3
 from collections.abc import Sequence
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from embedsvc.store.protocols import StoreRefusedError
-from embedsvc.store.records import RouteRecord
+from embedsvc.store.records import KeptRoute, RouteRecord
+from embedsvc.store.unread import unread
 
 RECORD = TypeAdapter(RouteRecord)
 
 
-def list_all(db: sqlite3.Connection) -> Sequence[RouteRecord]:
+def list_all(db: sqlite3.Connection) -> Sequence[KeptRoute]:
     """See `RouteStore.list_routes`."""
-    rows = db.execute("SELECT record FROM routes ORDER BY alias")
-    return [RECORD.validate_json(record) for (record,) in rows]
+    rows = db.execute("SELECT alias, record FROM routes ORDER BY alias")
+    return [_read(alias, record) for alias, record in rows]
+
+
+def _read(alias: str, record: str) -> KeptRoute:
+    try:
+        return RECORD.validate_json(record)
+    except ValidationError as error:
+        return unread(alias, error)
 
 
 def keep(db: sqlite3.Connection, route: RouteRecord) -> None:

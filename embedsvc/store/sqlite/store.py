@@ -10,7 +10,16 @@ from importlib.resources import files
 from pathlib import Path
 
 from embedsvc.errors import ConfigurationError
-from embedsvc.store.records import FailureRow, Grant, KeyRecord, RequestRow, RouteRecord, UsageRow, Want
+from embedsvc.store.records import (
+    FailureRow,
+    Grant,
+    KeptRoute,
+    KeyRecord,
+    RequestRow,
+    RouteRecord,
+    UsageRow,
+    Want,
+)
 from embedsvc.store.sqlite import keys, ledger, limits, routes
 from embedsvc.store.sqlite.lane import Lane, connect, waiting
 
@@ -81,7 +90,7 @@ class SQLiteStore:
             partial(ledger.purge, before=before, usage_before_day=usage_before_day, limit=limit)
         )
 
-    async def list_routes(self) -> Sequence[RouteRecord]:
+    async def list_routes(self) -> Sequence[KeptRoute]:
         """See RouteStore."""
         return await self._reading.run(routes.list_all)
 

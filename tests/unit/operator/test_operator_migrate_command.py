@@ -2,7 +2,9 @@
 
 import csv
 import io
+import sqlite3
 import time
+from contextlib import closing
 
 import pytest
 
@@ -100,6 +102,17 @@ def test_what_cannot_count_is_told_of_beside_what_does(configured):
     assert status(configured)[ALIAS]["said_by"] == "configuration"
     told = configured("migrate", "status").err
     assert told.startswith(f"{ALIAS}: what `migrate set` said of it does not count: 'gone' is not served; ")
+
+
+def test_what_cannot_be_read_is_told_of_and_can_be_forgotten(shell):
+    keep(shell, RouteRecord("search", HERE))
+    with closing(sqlite3.connect(shell.store, isolation_level=None)) as db:
+        db.execute("INSERT INTO routes VALUES (?, '{}')", (ALIAS,))
+    assert [status(shell)[name]["said_by"] for name in (ALIAS, "search")] == ["model", "store"]
+    told = f"{ALIAS}: what `migrate set` said of it does not count: it cannot be read: "
+    assert shell("migrate", "status").err.startswith(told)
+    shell("migrate", "reset", ALIAS)
+    assert shell("migrate", "status").err == ""
 
 
 # set

@@ -10,7 +10,7 @@ from embedsvc.routing import feed as module
 from embedsvc.routing.feed import RouteFeed, Surroundings, open_feed
 from embedsvc.routing.route import Route, from_record
 from embedsvc.store.protocols import StoreAwayError
-from embedsvc.store.records import RouteRecord
+from embedsvc.store.records import RouteRecord, UnreadRoute
 from embedsvc.store.sqlite.store import open_sqlite
 
 ALIAS = "text-embedding-3-small"
@@ -34,12 +34,13 @@ class House:
 
 
 class Ill:
-    """A store that can be made to fail, or to hang."""
+    """A store that can be made to fail, to hang, or to say more than it has."""
 
     def __init__(self, store):
         self._store = store
         self.fails = self.hangs = False
         self.asked = 0
+        self.adds = []
 
     async def list_routes(self):
         self.asked += 1
@@ -47,7 +48,7 @@ class Ill:
             await asyncio.Event().wait()
         if self.fails:
             raise StoreAwayError("no")
-        return await self._store.list_routes()
+        return [*await self._store.list_routes(), *self.adds]
 
 
 @pytest.fixture
@@ -134,6 +135,17 @@ async def test_what_cannot_be_is_passed_over_and_told_of_once(feed, store, house
     (told,) = [line for line in logs if line["log_level"] == "error"]
     assert told["alias"] == record.alias
     assert reason in told["reason"]
+
+
+async def test_what_cannot_be_read_is_passed_over_alone_and_told_of_once(feed, store, ill, house):
+    await store.set_route(replace(RECORD, alias="whole"))
+    ill.adds = [UnreadRoute(ALIAS, "it cannot be read: why")]
+    with capture_logs() as logs:
+        for _ in range(3):
+            await feed.refresh()
+    assert feed.routes == {**house.configured, "whole": replace(SET, alias="whole")}
+    told = [(line["alias"], line["reason"]) for line in logs if line["log_level"] == "error"]
+    assert told == [(ALIAS, "it cannot be read: why")]
 
 
 async def test_it_is_told_of_again_when_it_is_another_or_was_well_in_between(feed, store):

@@ -14,7 +14,7 @@ from embedsvc.store.convex import client as module
 from embedsvc.store.convex.store import PAGE, open_convex
 from embedsvc.store.convex.wire import encode
 from embedsvc.store.protocols import StoreAwayError
-from embedsvc.store.records import KeyRecord, RequestRow, Want
+from embedsvc.store.records import KeyRecord, RequestRow, RouteRecord, UnreadRoute, Want
 
 DIGEST = "a" * 64
 ROW = RequestRow("r-1", DIGEST, "any", "Embed", "m", 1, 1, 3, 0, 1.5, "OK", 1_764_072_000.0)
@@ -111,6 +111,31 @@ async def test_every_answer_is_read_with_care():
         )
         for call in calls:
             assert await failure_of(call)
+
+
+UNREAD = {
+    "sticky": ('"sticky": "region"', "sticky: Input should be 'key' or 'index'"),
+    "changedAt": ('"changedAt": null', "TypeError("),
+}
+
+
+@pytest.mark.parametrize(("field", "reason"), UNREAD.values(), ids=UNREAD)
+async def test_a_route_that_cannot_be_read_hides_no_other(field, reason):
+    routes = f'[{{"alias": "a", "model": "m", {field}}}, {{"alias": "b", "model": "m"}}]'
+    answer = http(f'{{"status": "success", "value": {routes}}}'.encode())
+    async with socket_that_says(answer) as url, open_convex(url, lambda: "key") as store:
+        unread, whole = await store.list_routes()
+    assert whole == RouteRecord("b", "m")
+    assert isinstance(unread, UnreadRoute)
+    assert unread.alias == "a"
+    assert unread.reason.startswith(f"it cannot be read: {reason}")
+
+
+@pytest.mark.parametrize("route", ['"a"', '{"model": "m", "sticky": "region"}'])
+async def test_what_has_no_alias_is_no_route_but_an_answer_of_another_release(route):
+    answer = http(f'{{"status": "success", "value": [{route}]}}'.encode())
+    async with socket_that_says(answer) as url, open_convex(url, lambda: "key") as store:
+        assert await failure_of(store.list_routes())
 
 
 ENDLESS = (b" " * 65_536,) * 10_000

@@ -12,7 +12,7 @@ import pytest
 
 from embedsvc.errors import ConfigurationError
 from embedsvc.store.protocols import StoreAwayError, StoreRefusedError
-from embedsvc.store.records import KeyRecord, RequestRow, RouteRecord, Want
+from embedsvc.store.records import KeyRecord, RequestRow, RouteRecord, UnreadRoute, Want
 from embedsvc.store.sqlite import store as module
 from embedsvc.store.sqlite.store import VERSION, open_sqlite
 
@@ -320,3 +320,20 @@ async def test_a_file_that_is_put_in_its_place_is_used_from_then_on(path, store,
     await store.log_requests("1", [ROW])
     async with open_sqlite(path) as other:
         assert [used.requests for used in await other.usage(*EVERYTHING)] == [1]
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "reason"),
+    [
+        ('{"alias": "spoilt", "model": "m", "sticky": "region"}', "sticky: Input should be 'key' or 'index'"),
+        ('{"alias": "spoilt"}', "model: Field required"),
+        ("{", "Invalid JSON: EOF while parsing an object at line 1 column 1"),
+    ],
+)
+async def test_a_route_that_cannot_be_read_hides_no_other(path, store, spoilt, reason):
+    await store.set_route(ROUTE)
+    with open_raw(path) as db:
+        db.execute("INSERT INTO routes VALUES ('spoilt', ?)", (spoilt,))
+    assert await store.list_routes() == [UnreadRoute("spoilt", f"it cannot be read: {reason}"), ROUTE]
+    await store.set_route(RouteRecord("spoilt", "m"))
+    assert await store.list_routes() == [RouteRecord("spoilt", "m"), ROUTE]
