@@ -14,7 +14,7 @@ class ProviderMetrics:
     Attributes:
         calls: Calls by provider and outcome: "ok", or why they failed.
         seconds: Time of a call, tries that failed included.
-        tokens: Tokens that were sent.
+        tokens: Tokens of the texts whose vectors were answered.
         usd: What providers asked for what they answered, in US dollars, by the prices of the settings.
         circuit: 0: calls go out (closed); 1: one call tries (half open); 2: it is left alone (open).
     """
@@ -61,7 +61,7 @@ def provider_metrics(registry: CollectorRegistry) -> ProviderMetrics:
         ),
         tokens=Counter(
             "embeddings_provider_tokens",
-            "Tokens that were sent to other providers.",
+            "Tokens of the texts whose vectors other providers answered.",
             ["provider"],
             registry=registry,
         ),

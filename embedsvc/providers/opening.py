@@ -13,16 +13,13 @@ from embedsvc.config import ProviderSettings, Settings
 from embedsvc.engine import openai_tokens
 from embedsvc.metrics.routing import ProviderMetrics
 from embedsvc.providers.circuit import LONGEST_PAUSE, PATIENCE, Circuit
-from embedsvc.providers.model import MOST_TEXTS, RemoteModel, make_model
+from embedsvc.providers.model import RemoteModel, make_model
 from embedsvc.providers.remote import RemoteProvider
 from embedsvc.providers.tls import trusted
 from embedsvc.secret.keeper import Secret
 
 INTERVAL = 1.0
 """Seconds between two looks at circuits."""
-
-NUMBER_BYTES, ROW_BYTES = 32, 1024
-"""Of an answer, at most: of a number that is written out, and beside the numbers of a vector."""
 
 
 @asynccontextmanager
@@ -92,10 +89,8 @@ async def _open(
     from embedsvc.providers import sdk  # noqa: PLC0415 - takes a second, and is not needed without a provider
 
     secret = secrets.get(f"providers.{name}.key")
-    dimensions = max(model.dimensions for model in settings.models.values())
-    most = MOST_TEXTS * (dimensions * NUMBER_BYTES + ROW_BYTES)
     key = (lambda: str(secret.meaning)) if secret else (lambda: sdk.NO_KEY)
-    async with sdk.open_sdk(settings, key, trusted(name, settings.ca), most) as opened:
+    async with sdk.open_sdk(settings, key, trusted(name, settings.ca)) as opened:
         yield RemoteProvider(name, settings, opened.embed, circuit, metrics)
 
 

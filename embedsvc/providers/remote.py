@@ -22,8 +22,12 @@ from embedsvc.types import Caller, Vectors
 
 log = structlog.get_logger()
 
-Send: TypeAlias = Callable[[str, Sequence[str]], Awaitable[bytes]]
-"""Asks for the vectors of texts by a model; returns the answer, or raises CallError."""
+Send: TypeAlias = Callable[[str, Sequence[str], int], Awaitable[bytes]]
+"""Asks for a model's vectors of texts; returns the answer, of so many bytes at most, or raises CallError."""
+
+NUMBER_BYTES, ROW_BYTES, FRAME_BYTES = 32, 1024, 64 * 1024
+"""Of an answer, at most: of a number that is written out, beside the numbers of a vector, and beside vectors;
+the last also bounds what is read of a proxy's page, or of an error."""
 
 LARGE = 256 * 1024
 """Bytes of an answer that is read in a thread, so that others do not wait for it."""
@@ -47,6 +51,11 @@ class Ask:
     dimensions: int
     texts: Sequence[str]
     tokens: int
+
+    @property
+    def most(self) -> int:
+        """The bytes that its answer may have."""
+        return len(self.texts) * (self.dimensions * NUMBER_BYTES + ROW_BYTES) + FRAME_BYTES
 
 
 class RemoteProvider:
@@ -120,10 +129,10 @@ class RemoteProvider:
         try:
             with self._circuit.passed():
                 outcome = "left"
-                self._metrics.tokens.labels(self.name).inc(ask.tokens)
-                content = await self._send(ask.model, ask.texts)
+                content = await self._send(ask.model, ask.texts, ask.most)
                 vectors = await _read(content, ask)
             outcome = "ok"
+            self._metrics.tokens.labels(self.name).inc(ask.tokens)
             usd = prices.cost(ask.tokens, self._usd_per_million[ask.model])
             self._metrics.usd.labels(self.name).inc(usd)
         except CallError as error:

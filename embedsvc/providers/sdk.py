@@ -10,6 +10,7 @@ import re
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from importlib.metadata import version
 from typing import cast
 
@@ -29,6 +30,9 @@ HEADERS: Mapping[str, str] = {
     "User-Agent": f"embedsvc/{version('embedsvc')}",
 }
 
+MOST: ContextVar[int] = ContextVar("most")
+"""Bytes of an answer to the call under way, at most: the SDK hands nothing else on to what reads it."""
+
 CALLERS_FAULT, LIMITED, FAULT, REDIRECTED = (400, 413, 422), 429, 500, 300
 OUR_TIMING = (408, 409)
 """Statuses by which a server says that the same call may go well another time."""
@@ -43,12 +47,18 @@ class Sdk:
     def __init__(self, client: openai.AsyncOpenAI) -> None:
         self._client = client
 
-    async def embed(self, model: str, texts: Sequence[str]) -> bytes:
+    async def embed(self, model: str, texts: Sequence[str], most: int) -> bytes:
         """Ask for the vectors of texts; return the answer as it came.
+
+        Args:
+            model: The provider's own name for it.
+            texts: What is sent.
+            most: Bytes of an answer; one with more is not read to its end.
 
         Raises:
             CallError: There is none, after all tries.
         """
+        MOST.set(most)
         try:
             answer = await self._client.embeddings.with_raw_response.create(
                 model=model, input=list(texts), encoding_format="base64"
@@ -60,7 +70,7 @@ class Sdk:
 
 @asynccontextmanager
 async def open_sdk(
-    settings: ProviderSettings, key: Callable[[], str], trusted: ssl.SSLContext, most: int
+    settings: ProviderSettings, key: Callable[[], str], trusted: ssl.SSLContext
 ) -> AsyncIterator[Sdk]:
     """Keep connections to a provider while the context is open.
 
@@ -68,11 +78,10 @@ async def open_sdk(
         settings: Where it is, and how it is called.
         key: Returns its API key, as it is now.
         trusted: Who must have signed its certificate.
-        most: Bytes of an answer.
     """
     limits = httpx2.Limits(max_connections=settings.concurrency, keepalive_expiry=30)
     plain = httpx2.AsyncHTTPTransport(verify=trusted, limits=limits, trust_env=False)
-    transport = _Bounded(plain, settings.timeout_seconds, most)
+    transport = _Bounded(plain, settings.timeout_seconds)
     async with httpx2.AsyncClient(transport=transport, trust_env=False, follow_redirects=False) as http:
         yield Sdk(_client(settings, key, http))
 
@@ -109,13 +118,11 @@ class _Bounded(httpx2.AsyncBaseTransport):
     Args:
         inner: Sends.
         seconds: From the connection to the last byte.
-        most: Bytes.
     """
 
-    def __init__(self, inner: httpx2.AsyncBaseTransport, seconds: float, most: int) -> None:
+    def __init__(self, inner: httpx2.AsyncBaseTransport, seconds: float) -> None:
         self._inner = inner
         self._seconds = seconds
-        self._most = most
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """See `httpx2.AsyncBaseTransport`."""
@@ -135,11 +142,11 @@ class _Bounded(httpx2.AsyncBaseTransport):
         await self._inner.aclose()
 
     async def _read(self, response: httpx2.Response) -> bytes:
-        content = bytearray()
+        content, most = bytearray(), MOST.get()
         async for part in cast("httpx2.AsyncByteStream", response.stream):
             content += part
-            if len(content) > self._most:
-                raise CallError("malformed", f"the answer has more than {self._most} bytes")
+            if len(content) > most:
+                raise CallError("malformed", f"the answer has more than {most} bytes")
         return bytes(content)
 
 

@@ -182,6 +182,37 @@ async def test_an_answer_that_cannot_be_is_a_failure_of_the_provider(providers, 
     assert providers.counted("malformed") == 1
 
 
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        ("hang_up", {}),
+        ("garbage", {}),
+        ("status", {"status": 500}),
+    ],
+)
+async def test_tokens_are_counted_where_vectors_were_answered(providers, openai, kind, values):
+    openai.behave(kind, **values, times=1)
+    model = await providers.open()
+    await failure_of(model)
+    value, labels = providers.registry.get_sample_value, {"provider": "openai"}
+    series = "embeddings_provider_tokens_total"
+    assert not value(series, labels)
+    await embed(model, "hello")
+    assert value(series, labels) == len(tokens_of(model, ["hello"])[0].ids)
+
+
+async def test_no_more_is_read_than_an_answer_to_these_texts_can_have(providers, openai):
+    model = await providers.open({"small": {"dimensions": 8}, "large": {"dimensions": 3072}})
+    most = []
+    for texts in (["hello"], ["hello"] * 100):
+        openai.behave("endless", times=1)
+        with capture_logs() as logs:
+            await failure_of(model, *texts)
+        most.append(int(logs[0]["detail"].removeprefix("the answer has more than ").split()[0]))
+    assert most[0] < 2**17
+    assert most[0] < most[1] < 2**18
+
+
 @pytest.mark.parametrize("kind", ["reversed", "floats"])
 async def test_an_answer_in_another_form_is_one(providers, openai, kind):
     openai.behave(kind)
