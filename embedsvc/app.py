@@ -22,6 +22,7 @@ from embedsvc.probes import answer_probes
 from embedsvc.providers.opening import open_providers, states
 from embedsvc.reload import Hook, Reloader
 from embedsvc.routing.models import open_models
+from embedsvc.routing.names import check_names
 from embedsvc.server import Core, build_server
 from embedsvc.signals import hang_ups, stop_on_signals
 from embedsvc.trust import CACHE_PASSWORD, Trust, open_trust
@@ -67,6 +68,7 @@ async def answering(
     Raises:
         ConfigurationError: It cannot start as configured.
     """
+    check_names(settings.remote_models, settings.models)
     sys.setswitchinterval(SWITCH_SECONDS)
     async with AsyncExitStack() as stack:
         # First, so that they can be asked while models load, and until the very end.

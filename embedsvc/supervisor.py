@@ -27,6 +27,7 @@ from embedsvc.keeping import Ready, keeping
 from embedsvc.metrics import Metrics, serve_metrics
 from embedsvc.metrics.cost import count_machine
 from embedsvc.process import Process, follow
+from embedsvc.routing.names import check_names
 from embedsvc.signals import hang_ups, stop, stop_on_signals
 
 log = structlog.get_logger()
@@ -69,6 +70,7 @@ async def serve(settings: Settings) -> None:
     Raises:
         ConfigurationError: It cannot start as configured.
     """
+    check_names(settings.remote_models, settings.models)
     _refuse_elsewhere()
     stopping, hung_up = stop_on_signals(), hang_ups()
     async with AsyncExitStack() as stack, running(partial(_warn_when, hung_up)):

@@ -110,9 +110,13 @@ class Settings(BaseSettings):
 
     @property
     def known_models(self) -> tuple[str, ...]:
-        """Every model by its own name: those of this machine, then those of providers, as `NAME/MODEL`."""
-        remote = (f"{name}/{model}" for name, provider in self.providers.items() for model in provider.models)
-        return (*self.models.served, *remote)
+        """Every model by its own name: those of this machine, then those of providers."""
+        return (*self.models.served, *self.remote_models)
+
+    @property
+    def remote_models(self) -> tuple[str, ...]:
+        """The models of providers, as `NAME/MODEL`."""
+        return tuple(f"{name}/{model}" for name, own in self.providers.items() for model in own.models)
 
     @property
     def references(self) -> dict[str, SecretRef]:

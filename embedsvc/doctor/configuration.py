@@ -12,6 +12,7 @@ from embedsvc.config.edge import UNREACHED
 from embedsvc.doctor import edge
 from embedsvc.doctor.finding import Finding, Subject
 from embedsvc.errors import ConfigurationError
+from embedsvc.routing.names import check_names
 
 SUBJECT = Subject("configuration")
 RATES: Sequence[Literal["address", "key", "uri"]] = ("address", "key", "uri")
@@ -30,9 +31,20 @@ def look(settings: Settings) -> Iterator[Finding]:
         f"it loads, in {Path.cwd()}: models {', '.join(settings.models.served)}; "
         f"store {settings.store.kind}; edge.profile {settings.edge.profile}"
     )
+    yield from _names(settings)
     yield from _exposure(settings)
     yield from _rates(settings)
     yield from _policy(settings)
+
+
+def _names(settings: Settings) -> Iterator[Finding]:
+    try:
+        check_names(settings.remote_models, settings.models)
+    except ConfigurationError as error:
+        yield SUBJECT.error(
+            f"{error}: the server does not start",
+            "Give the provider another name: callers put it before the slash",
+        )
 
 
 def _exposure(settings: Settings) -> Iterator[Finding]:

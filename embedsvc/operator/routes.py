@@ -4,10 +4,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from embedsvc.config import ModelSettings, Settings
-from embedsvc.engine.catalog import OPENAI_NAMES, aliases_of
+from embedsvc.config import Settings
+from embedsvc.engine.catalog import OPENAI_NAMES
 from embedsvc.errors import ConfigurationError
 from embedsvc.operator.shown import Cell, Column, moment
+from embedsvc.routing.names import aliases
 from embedsvc.routing.route import Route, check, from_record, from_settings, read
 from embedsvc.store.records import KeptRoute, RouteRecord
 
@@ -75,7 +76,7 @@ def meanings(settings: Settings, records: Iterable[KeptRoute]) -> Meanings:
         settings: The configuration.
         records: What the store says.
     """
-    before = {alias: Meaning(Route(alias, model), "model") for alias, model in _own(settings.models)}
+    before = {alias: Meaning(Route(alias, model), "model") for alias, model in aliases(settings.models)}
     for alias, said in settings.routes.items():
         before[alias] = Meaning(from_settings(alias, said), "configuration")
     stored, passed_over = {}, {}
@@ -86,14 +87,6 @@ def meanings(settings: Settings, records: Iterable[KeptRoute]) -> Meanings:
         except ValueError as error:
             passed_over[kept.alias] = str(error)
     return Meanings({**before, **stored}, before, passed_over)
-
-
-def _own(models: ModelSettings) -> Iterator[tuple[str, str]]:
-    """Aliases of models, each with its model."""
-    for name in models.served:
-        own = models.settings[name].aliases if name in models.settings else ()
-        for alias in aliases_of(name, own, primary=name == models.primary):
-            yield alias, name
 
 
 def _checked(record: RouteRecord, settings: Settings) -> Route:

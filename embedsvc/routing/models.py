@@ -12,6 +12,7 @@ from embedsvc.engine.engine import Engine
 from embedsvc.errors import ConfigurationError, ModelNotFoundError
 from embedsvc.providers.provider import EmbeddingProvider
 from embedsvc.routing.feed import Routes, Surroundings, open_feed
+from embedsvc.routing.names import check_names
 from embedsvc.routing.route import check, from_settings, is_shadowed, side_of
 from embedsvc.store.protocols import RouteStore
 from embedsvc.types import Caller
@@ -77,7 +78,13 @@ class Models:
         self.routes = routes
 
     def check(self, settings: Settings) -> None:
-        """Raise ConfigurationError where a route leads to a model elsewhere that is not here yet."""
+        """See whether a new configuration can be taken.
+
+        Raises:
+            ConfigurationError: A route leads to a model elsewhere that is not here yet, or a model of this
+                machine is to have the name of one elsewhere.
+        """
+        check_names(self._remote, settings.models)
         known = (*settings.models.served, *self._remote)
         for alias, route in _read(settings).items():
             try:

@@ -1,11 +1,12 @@
 """configuration: settings that load, and do not go together."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from patient import levels, only
 
-from embedsvc.config import EdgeRates, IdentitySettings
+from embedsvc.config import EdgeRates, IdentitySettings, ProviderSettings, RemoteModelSettings
 from embedsvc.config.edge import UNREACHED
 from embedsvc.doctor.configuration import look
 
@@ -21,6 +22,14 @@ def test_development_on_loopback_is_well(patient):
     found = patient.examine(look)
     assert levels(found) == {"ok"}
     assert "models all-MiniLM-L6-v2; store sqlite; edge.profile development" in found[0].seen
+
+
+def test_a_provider_s_model_with_the_name_of_one_here_is_an_error(patient):
+    taken = ProviderSettings(models={"all-MiniLM-L6-v2": RemoteModelSettings(dimensions=384)})
+    settings = patient.settings.model_copy(update={"providers": {"sentence-transformers": taken}})
+    told = only(replace(patient, settings=settings).examine(look), "error")
+    assert "is a name of all-MiniLM-L6-v2, which is served here" in told.seen
+    assert told.advice == "Give the provider another name: callers put it before the slash"
 
 
 def test_production_with_its_defaults_is_well(patient):

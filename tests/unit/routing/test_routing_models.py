@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from embedsvc.config import ModelSettings, RouteSettings, Settings
+from embedsvc.config import ModelOverrides, ModelSettings, RouteSettings, Settings
 from embedsvc.engine.admission import Admission
 from embedsvc.errors import ConfigurationError, ModelNotFoundError
 from embedsvc.routing.models import Models
@@ -138,6 +138,12 @@ def test_a_configuration_whose_provider_needs_a_restart_is_refused():
         with pytest.raises(ConfigurationError, match="providers need a restart"):
             found.check(settings)
     found.check(Settings.model_construct(routes={ALIAS: RouteSettings(model=REMOTE)}, models=ModelSettings()))
+
+
+def test_a_configuration_that_gives_a_model_here_the_name_of_one_elsewhere_is_refused():
+    chosen = ModelSettings(settings={MINI: ModelOverrides(aliases=(REMOTE,))})
+    with pytest.raises(ConfigurationError, match=f"{REMOTE} is a name of {MINI}"):
+        models().check(Settings.model_construct(routes={}, models=chosen))
 
 
 def test_a_second_side_that_is_gone_is_no_reason_to_answer_nobody():
