@@ -87,6 +87,16 @@ def model():
     return Model("one")
 
 
+@pytest.fixture
+def one():
+    return Model("one")
+
+
+@pytest.fixture
+def other():
+    return Model("other")
+
+
 async def test_a_text_that_was_seen_is_not_computed_again(model):
     async with embedding(Catalogue(model)) as embedder:
         first = await embedder.embed(asks("one", "a", "b"), ANN)
@@ -275,14 +285,6 @@ class TestFallback:
     """Where nothing computes for a model, another may stand in."""
 
     @pytest.fixture
-    def one(self):
-        return Model("one")
-
-    @pytest.fixture
-    def other(self):
-        return Model("other")
-
-    @pytest.fixture
     def catalogue(self, one, other):
         catalogue = Catalogue(one, other)
         catalogue.choices = {
@@ -361,14 +363,6 @@ class TestFallback:
 
 class TestShadow:
     """A request may be sent to another model too, which answers nobody."""
-
-    @pytest.fixture
-    def one(self):
-        return Model("one")
-
-    @pytest.fixture
-    def other(self):
-        return Model("other")
 
     @pytest.fixture
     def catalogue(self, one, other):
