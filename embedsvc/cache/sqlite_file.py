@@ -1,13 +1,20 @@
-"""The file of the cache: made where there is none, and known from any other."""
+"""The file of the cache: made where there is none, thrown away where it is damaged, and known from any other.
+
+`cache.path` is a link to a file beside it, whose name is used once. SQLite deletes a file's journal by its
+name when the last connection to that file ends: were a new file called like the one before it, a process
+that lets go of the old one would delete the journal of the new one.
+"""
 
 import fcntl
 import os
+import re
+import secrets
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from embedsvc.store.sqlite.lane import code_of, connect, waiting
+from embedsvc.store.sqlite.lane import code_of, connect
 
 APPLICATION = 0x656D6243
 """PRAGMA application_id, "embC": which says of a file that it is a cache, and may be thrown away."""
@@ -41,13 +48,16 @@ def prepare(path: Path, busy_seconds: float) -> os.stat_result:
         sqlite3.Error: The file there is no cache of this release, or is busy.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path.touch(mode=0o600)
     try:
-        waiting(busy_seconds)(_make, path, busy_seconds)
+        made = path.exists() and _is_made(path, busy_seconds)
     except sqlite3.DatabaseError as error:
         if code_of(error) not in BROKEN or not is_cache(path):
             raise
         return replace(path, path.stat(), busy_seconds)
+    if not made:
+        with _locked(path):
+            if not (path.exists() and _is_made(path, busy_seconds)):
+                _place(path, busy_seconds)
     return path.stat()
 
 
@@ -63,16 +73,15 @@ def replace(path: Path, seen: os.stat_result, busy_seconds: float) -> os.stat_re
         OSError: It cannot be thrown away, or made.
         sqlite3.Error: See `prepare`.
     """
-    with _locked(path.with_name(f"{path.name}.lock")):
+    with _locked(path):
         if path.exists() and os.path.samestat(path.stat(), seen):
-            for end in ("", "-wal", "-shm"):
-                path.with_name(path.name + end).unlink(missing_ok=True)
-        return prepare(path, busy_seconds)
+            _place(path, busy_seconds)
+    return prepare(path, busy_seconds)
 
 
 def compact(path: Path, busy_seconds: float) -> None:
     """Leave nothing on disk but the rows that there are; this takes the longer the more they are."""
-    with closing(connect(path, busy_seconds)) as db:
+    with closing(connect(path.resolve(), busy_seconds)) as db:
         db.execute("VACUUM")
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
@@ -100,26 +109,34 @@ def is_made(db: sqlite3.Connection) -> bool:
     return False
 
 
-def _make(path: Path, busy_seconds: float) -> None:
-    with closing(connect(path, busy_seconds)) as db:
-        db.execute("BEGIN")  # what is asked is of one moment
-        made = is_made(db)
-        db.execute("COMMIT")
-        if made:
-            return
+def _is_made(path: Path, busy_seconds: float) -> bool:
+    with closing(connect(path.resolve(), busy_seconds)) as db:
+        return is_made(db)
+
+
+def _place(path: Path, busy_seconds: float) -> None:
+    """Make a file of a new name, have the link lead to it, and throw all others away."""
+    fresh = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
+    fresh.touch(mode=0o600)
+    with closing(connect(fresh, busy_seconds)) as db:
         db.execute(f"PRAGMA page_size = {PAGE_BYTES}")
         db.execute("PRAGMA auto_vacuum = INCREMENTAL")
         db.execute("PRAGMA journal_mode = WAL")
-        db.execute("BEGIN IMMEDIATE")
-        if not is_made(db):
-            for statement in SCHEMA:
-                db.execute(statement)
-        db.execute("COMMIT")
+        for statement in SCHEMA:
+            db.execute(statement)
+    link = path.with_name(f"{path.name}.new")
+    link.unlink(missing_ok=True)
+    link.symlink_to(fresh.name)
+    link.replace(path)
+    old = re.compile(rf"{re.escape(path.name)}(\.[0-9a-f]{{16}})?(-wal|-shm)?")
+    for file in path.parent.iterdir():
+        if old.fullmatch(file.name) and file != path and not file.name.startswith(fresh.name):
+            file.unlink(missing_ok=True)
 
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
     """Be the only process in the block; leaving the block, or dying in it, lets the next in."""
-    with path.open("w") as file:
+    with path.with_name(f"{path.name}.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

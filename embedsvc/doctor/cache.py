@@ -75,9 +75,10 @@ def _judge_file(path: Path, size: int) -> Finding:
 
 
 def _count(path: Path) -> int:
+    real = path.resolve()
     # Where nobody has it open, a plain reader would leave two files beside it.
-    way = "mode=ro" if path.with_name(path.name + "-wal").exists() else "mode=ro&immutable=1"
-    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?{way}", uri=True, timeout=1)) as db:
+    way = "mode=ro" if real.with_name(real.name + "-wal").exists() else "mode=ro&immutable=1"
+    with closing(sqlite3.connect(f"{real.as_uri()}?{way}", uri=True, timeout=1)) as db:
         if not file.is_made(db):
             raise sqlite3.NotSupportedError("it is empty")
         return int(db.execute("SELECT count FROM state").fetchone()[0])

@@ -56,10 +56,11 @@ class Lane:
 
     def _connected(self) -> sqlite3.Connection:
         """A connection to the file that is there now: what goes into one that was deleted is lost."""
-        file = self._path.stat()
+        path = self._path.resolve()  # whoever has a link lead elsewhere means so
+        file = path.stat()
         if self._db is None or self._file is None or not os.path.samestat(file, self._file):
             self._disconnect()
-            self._db, self._file = connect(self._path, self._busy_seconds), file
+            self._db, self._file = connect(path, self._busy_seconds), file
         return self._db
 
     async def close(self) -> None:

@@ -6,7 +6,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from contextlib import ExitStack, closing
+from contextlib import AsyncExitStack, ExitStack, closing, suppress
 
 import pytest
 
@@ -41,6 +41,11 @@ def raw(path):
 
 def size_of(path):
     return path.stat().st_size
+
+
+def journal_of(path):
+    real = path.resolve()
+    return real.with_name(f"{real.name}-wal")
 
 
 # The file
@@ -134,6 +139,8 @@ async def test_a_lower_bound_holds_after_a_while(path):
         while (await level.measure()).bytes > 6 * MEBIBYTE:
             await level.upkeep()
         assert (await level.measure()).rows > 2_000
+    with raw(path) as db:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     assert size_of(path) <= 6 * MEBIBYTE
 
 
@@ -146,9 +153,9 @@ async def test_a_bound_that_is_too_low_for_anything_keeps_the_last_rows(path):
 
 async def test_cleared_nothing_is_left_on_disk(level, path):
     await level.set_many(rows(0, 10_000), 60)
-    assert size_of(path) + size_of(path.with_name("cache.db-wal")) > 16 * MEBIBYTE
+    assert size_of(path) + size_of(journal_of(path)) > 16 * MEBIBYTE
     await level.clear()
-    assert size_of(path) + size_of(path.with_name("cache.db-wal")) < MEBIBYTE
+    assert size_of(path) + size_of(journal_of(path)) < MEBIBYTE
 
 
 async def test_what_has_expired_makes_room_on_disk(level, path):
@@ -231,6 +238,41 @@ async def test_only_one_of_those_that_notice_throws_it_away(level, path):
         assert all(isinstance(error, StoreAwayError) for error in failed)
         await level.set_many(rows(0), 60)
         assert len(await other.get_many(list(rows(0)))) == 100
+
+
+@pytest.mark.parametrize("loss", ["damaged", "deleted"])
+async def test_who_lets_go_of_the_old_file_takes_nothing_from_the_new_one(path, loss):
+    async with AsyncExitStack() as stack:
+        settings = CacheSettings(path=path)
+        levels = [await stack.enter_async_context(open_sqlite_level(settings)) for _ in range(3)]
+        for number, level in enumerate(levels):
+            await level.set_many(rows(number * 1000, 700), 60)
+            await level.get_many(["key"])
+        if loss == "damaged":
+            spoil(path)
+        else:
+            for file in path.parent.iterdir():
+                file.unlink()
+        for number, level in enumerate(levels):
+            with suppress(StoreAwayError):
+                await level.get_many(list(rows(0)))
+            await level.set_many({f"key-{number}": b"row"}, 60)
+        for level in levels:
+            assert sorted(await level.get_many(["key-0", "key-1", "key-2"])) == ["key-0", "key-1", "key-2"]
+        assert journal_of(path).exists()
+    names = {file.name for file in path.parent.iterdir()}
+    assert names == {"cache.db", "cache.db.lock", path.resolve().name}
+
+
+async def test_what_a_lost_link_led_to_does_not_stay(level, path):
+    await level.set_many(rows(0), 60)
+    old = path.resolve()
+    path.unlink()
+    with pytest.raises(StoreAwayError):
+        await level.get_many(["key"])
+    await level.set_many(rows(0), 60)
+    assert not old.exists()
+    assert (await level.measure()).rows == 100
 
 
 @pytest.fixture
