@@ -98,7 +98,10 @@ def test_the_package_has_every_module_and_the_generated_ones(wheel):
 
 def test_the_package_has_the_data_that_the_code_reads(wheel):
     assert "rest_shim/envoy/openai.lua" in wheel
-    assert {str(path.relative_to(ROOT)) for path in (ROOT / "embedsvc/data").iterdir()} <= wheel
+    data = [path for path in (ROOT / "embedsvc/data").rglob("*") if path.is_file()]
+    schemas = [*(ROOT / "embedsvc/store/sqlite").glob("*.sql")]
+    assert schemas
+    assert {str(path.relative_to(ROOT)) for path in (*data, *schemas)} <= wheel
 
 
 def test_versions_are_the_locked_ones():
