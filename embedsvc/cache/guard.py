@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Literal, TypeVar
 
-from embedsvc.breaker import Breaker
+from embedsvc.breaker import Breaker, Call
 from embedsvc.metrics.cache import CacheMetrics
 from embedsvc.store.presence import Presence
 from embedsvc.store.protocols import StoreAwayError, StoreError, StoreRefusedError
@@ -50,27 +50,28 @@ class Guard:
         Raises:
             StoreError: It was not done, for whatever reason.
         """
-        if not self._breaker.allows():
+        admitted = self._breaker.allows()
+        if not admitted:
             raise StoreAwayError("it failed before, and is left alone for a moment")
         try:
             async with asyncio.timeout(seconds):
                 result = await call()
         except TimeoutError:
-            raise self._failed(StoreAwayError(f"no answer within {seconds:g} seconds")) from None
+            raise self._failed(admitted, StoreAwayError(f"no answer within {seconds:g} seconds")) from None
         except StoreError as error:
-            raise self._failed(error) from None
+            raise self._failed(admitted, error) from None
         except Exception as error:  # whatever it is, nobody's request fails of it
-            raise self._failed(StoreAwayError(repr(error))) from error
+            raise self._failed(admitted, StoreAwayError(repr(error))) from error
         except BaseException:
-            self._breaker.abandoned()
+            self._breaker.abandoned(admitted)
             raise
-        self._breaker.succeeded()
+        self._breaker.succeeded(admitted)
         self._refused.answered()
         return result
 
-    def _failed(self, error: StoreError) -> StoreError:
+    def _failed(self, admitted: Call, error: StoreError) -> StoreError:
         self._failures.inc()
-        self._breaker.failed()
+        self._breaker.failed(admitted)
         if self.is_open:  # else it may be chance
             (self._refused if isinstance(error, StoreRefusedError) else self._away).failed(error)
         return error

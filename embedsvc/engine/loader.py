@@ -7,11 +7,12 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager, Asyn
 from contextvars import Context
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from typing import Any, TypeVar
 
 import structlog
 
-from embedsvc.breaker import Breaker
+from embedsvc.breaker import Breaker, Call
 from embedsvc.engine.batcher import Batcher
 from embedsvc.engine.budget import Budget
 from embedsvc.engine.occupancy import Occupancy
@@ -171,9 +172,10 @@ class Loader:
         if self._waiting >= MOST_WAITING:
             raise OverloadedError(f"too many wait for the model {self.name} to be loaded; try again later")
         if self._loading is None:
-            if not self._breaker.allows():
+            call = self._breaker.allows()
+            if not call:
                 raise self._down()
-            self._begin().add_done_callback(self._complain)
+            self._begin(call).add_done_callback(self._complain)
         self._waiting += 1
         try:
             async with asyncio.timeout_at(deadline) as time_limit:
@@ -195,7 +197,7 @@ class Loader:
         """
         if self.batcher:
             return self.batcher
-        return await asyncio.shield(self._loading or self._begin())
+        return await asyncio.shield(self._loading or self._begin(self._breaker.insists()))
 
     async def evict(self) -> None:
         """See `budget.Tenant`."""
@@ -222,9 +224,9 @@ class Loader:
             await self._unloading
         await self._stack.aclose()
 
-    def _begin(self) -> asyncio.Task[Batcher]:
+    def _begin(self, call: Call) -> asyncio.Task[Batcher]:
         self._loading = _begun(self._load())
-        self._loading.add_done_callback(self._note)
+        self._loading.add_done_callback(partial(self._note, call))
         return self._loading
 
     async def _load(self) -> Batcher:
@@ -239,19 +241,19 @@ class Loader:
         self._told()
         return batcher
 
-    def _note(self, loading: asyncio.Task[Batcher]) -> None:
+    def _note(self, call: Call, loading: asyncio.Task[Batcher]) -> None:
         """See what became of a load, whether or not anybody waits for it."""
         self._loading = None
         if loading.cancelled():
-            self._breaker.abandoned()
+            self._breaker.abandoned(call)
         elif not (error := loading.exception()):
-            self._breaker.succeeded()
+            self._breaker.succeeded(call)
             self._count("loaded")
         elif isinstance(error, OverloadedError):
-            self._breaker.abandoned()
+            self._breaker.abandoned(call)
             self._count("refused")
         else:
-            self._breaker.failed()
+            self._breaker.failed(call)
             self._count("failed")
 
     def _complain(self, loading: asyncio.Task[Batcher]) -> None:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import structlog
 from prometheus_client import Gauge
 
-from embedsvc.breaker import Breaker, State
+from embedsvc.breaker import Breaker, Call, State
 from embedsvc.errors import ProviderDownError
 from embedsvc.providers.outcome import CallError
 
@@ -57,21 +57,21 @@ class Circuit:
         Raises:
             ProviderDownError: It is left alone, and must not be called.
         """
-        trial = self.state != "closed"
-        if not self._breaker.allows():
+        call = self._breaker.allows()
+        if not call:
             raise self._down()
         began = time.monotonic()
         try:
             yield
         except CallError as error:
-            self._end(trial=trial, well=error.outcome == "rejected")
+            self._end(call, well=error.outcome == "rejected")
             raise
         except BaseException:
             late = time.monotonic() - began >= self._patience
-            self._end(trial=trial, well=False if late else None)
+            self._end(call, well=False if late else None)
             raise
         else:
-            self._end(trial=trial, well=True)
+            self._end(call, well=True)
         finally:
             self.show()
 
@@ -89,15 +89,14 @@ class Circuit:
         elif state == "closed" and before:
             log.info("provider answers again", provider=self._name)
 
-    def _end(self, *, trial: bool, well: bool | None) -> None:
-        """Count how a call ended. Failures of those from before it was left alone are of the same outage."""
-        if well:
-            self._breaker.succeeded()
-        elif trial or self.state == "closed":
-            if well is None:
-                self._breaker.abandoned()
-            else:
-                self._breaker.failed()
+    def _end(self, call: Call, *, well: bool | None) -> None:
+        """Count how a call ended; None: nobody waited for that."""
+        if well is None:
+            self._breaker.abandoned(call)
+        elif well:
+            self._breaker.succeeded(call)
+        else:
+            self._breaker.failed(call)
 
     def _down(self) -> ProviderDownError:
         return ProviderDownError(

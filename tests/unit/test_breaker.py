@@ -32,14 +32,17 @@ def breaker(clock):
 
 def open_it(breaker):
     for _ in range(FAILURES):
-        assert breaker.allows()
-        breaker.failed()
+        fail(breaker)
+
+
+def fail(breaker):
+    breaker.failed(breaker.allows())
 
 
 def pause_of(breaker, clock):
     """How long it is open for, to a hundredth of a second."""
     began = clock.now
-    while not breaker.allows():
+    while breaker.state == "open":
         clock.now += 0.01
     return clock.now - began
 
@@ -50,15 +53,15 @@ def test_closed_it_lets_every_call_through(breaker):
 
 def test_a_few_failures_do_not_open_it(breaker):
     for _ in range(FAILURES - 1):
-        breaker.failed()
+        fail(breaker)
     assert all(breaker.allows() for _ in range(100))
 
 
 def test_a_success_between_failures_counts_from_anew(breaker):
     for _ in range(10):
-        breaker.failed()
-        breaker.failed()
-        breaker.succeeded()
+        fail(breaker)
+        fail(breaker)
+        breaker.succeeded(breaker.allows())
     assert breaker.allows()
 
 
@@ -72,8 +75,10 @@ def test_failures_in_a_row_open_it_and_nothing_goes_through(breaker, clock):
 def test_after_a_pause_one_call_goes_through_and_others_wait_for_what_becomes_of_it(breaker, clock):
     open_it(breaker)
     clock.now += FIRST_PAUSE * MOST_LUCK
-    assert [breaker.allows() for _ in range(5)] == [True, False, False, False, False]
-    breaker.succeeded()
+    trial = breaker.allows()
+    assert trial
+    assert not any(breaker.allows() for _ in range(4))
+    breaker.succeeded(trial)
     assert all(breaker.allows() for _ in range(5))
 
 
@@ -83,47 +88,67 @@ def test_every_further_failure_doubles_the_pause_up_to_a_bound(breaker, clock, m
     pauses = []
     for _ in range(9):
         pauses.append(round(pause_of(breaker, clock), 1))
-        breaker.failed()
+        fail(breaker)
     assert pauses == [0.5, 1.0, *[LONGEST_PAUSE] * 7]
 
 
 def test_calls_that_fail_together_count_as_one_outage(breaker, clock):
-    for _ in range(64):
-        assert breaker.allows()
-    for _ in range(64):
-        breaker.failed()
+    calls = [breaker.allows() for _ in range(64)]
+    assert all(calls)
+    for call in calls:
+        breaker.failed(call)
     assert pause_of(breaker, clock) <= FIRST_PAUSE * MOST_LUCK + 0.01
 
 
 def test_a_trial_that_nobody_waited_for_makes_room_for_another(breaker, clock):
     open_it(breaker)
     clock.now += FIRST_PAUSE * MOST_LUCK
-    assert breaker.allows()
-    breaker.abandoned()
+    breaker.abandoned(breaker.allows())
     assert breaker.allows()
 
 
 def test_an_abandoned_call_says_nothing_of_the_other_side(breaker):
     for _ in range(100):
-        assert breaker.allows()
-        breaker.abandoned()
+        breaker.abandoned(breaker.allows())
     assert breaker.allows()
 
 
 def test_a_late_answer_of_a_call_from_before_closes_it(breaker):
+    early = breaker.allows()
     open_it(breaker)
-    breaker.succeeded()
+    breaker.succeeded(early)
     assert all(breaker.allows() for _ in range(5))
+
+
+@pytest.mark.parametrize("end", [Breaker.succeeded, Breaker.failed, Breaker.abandoned])
+def test_a_trial_decides_however_a_call_from_before_ends_meanwhile(breaker, clock, end):
+    early = breaker.allows()
+    open_it(breaker)
+    clock.now += FIRST_PAUSE * MOST_LUCK
+    trial = breaker.allows()
+    end(breaker, early)
+    assert breaker.state == "half_open"
+    assert not breaker.allows()
+    breaker.failed(trial)
+    assert breaker.state == "open"
+
+
+def test_a_call_that_is_made_in_any_case_is_the_trial_where_it_is_open(breaker):
+    open_it(breaker)
+    call = breaker.insists()
+    assert breaker.state == "half_open"
+    breaker.succeeded(call)
+    assert breaker.state == "closed"
 
 
 def test_how_many_failures_and_how_long_pauses_are_its_makers_choice(clock, monkeypatch):
     monkeypatch.setattr(random, "uniform", lambda _low, _high: 1.0)
     breaker = Breaker(failures=1, first_pause=5.0, longest_pause=12.0)
-    breaker.failed()
+    fail(breaker)
     pauses = []
     for _ in range(4):
         pauses.append(round(pause_of(breaker, clock), 1))
-        breaker.failed()
+        fail(breaker)
     assert pauses == [5.0, 10.0, 12.0, 12.0]
 
 
@@ -133,13 +158,12 @@ def test_its_state_says_what_a_call_would_meet(breaker, clock):
     assert breaker.state == "open"
     clock.now += FIRST_PAUSE * MOST_LUCK
     assert breaker.state == "half_open"
-    assert breaker.allows()
+    trial = breaker.allows()
     assert breaker.state == "half_open"
-    breaker.failed()
+    breaker.failed(trial)
     assert breaker.state == "open"
     clock.now += LONGEST_PAUSE * MOST_LUCK
-    assert breaker.allows()
-    breaker.succeeded()
+    breaker.succeeded(breaker.allows())
     assert breaker.state == "closed"
 
 

@@ -59,7 +59,8 @@ class ConvexClient:
 
     async def _guarded(self, path: str, body: bytes) -> bytes:
         """Post something where the breaker lets it; what is not 200 has failed."""
-        if not self._breaker.allows():
+        call = self._breaker.allows()
+        if not call:
             raise StoreAwayError("Convex failed before, and is left alone for a moment")
         headers = {"Authorization": f"Convex {self._admin_key()}", "Content-Type": "application/json"}
         posting = self._http.stream("POST", path, content=body, headers=headers)
@@ -67,15 +68,15 @@ class ConvexClient:
             async with asyncio.timeout(CALL_SECONDS), posting as response:
                 content = await _content_of(response)
         except StoreAwayError:
-            self._breaker.failed()
+            self._breaker.failed(call)
             raise
         except Exception as error:
-            self._breaker.failed()
+            self._breaker.failed(call)
             raise StoreAwayError(f"Convex does not answer: {error!r}") from error
         except BaseException:
-            self._breaker.abandoned()
+            self._breaker.abandoned(call)
             raise
-        self._breaker.succeeded()
+        self._breaker.succeeded(call)
         return content
 
 

@@ -122,3 +122,17 @@ async def test_a_caller_that_leaves_while_it_tries_lets_another_try(guard):
     await asyncio.wait([trying])
     assert await guard.run(answer, 5) == "answer"
     assert not guard.is_open
+
+
+async def test_a_caller_from_before_that_leaves_does_not_let_another_try_beside_the_first(guard):
+    early = asyncio.create_task(guard.run(hang, 5))
+    await asyncio.sleep(0)
+    await fail(guard, away)
+    await asyncio.sleep(guard.pause_left)
+    trying = asyncio.create_task(guard.run(hang, 5))
+    await asyncio.sleep(0)
+    early.cancel()
+    await asyncio.wait([early])
+    assert "left alone" in str(await fail(guard, answer, times=5))
+    trying.cancel()
+    await asyncio.wait([trying])
