@@ -7,7 +7,7 @@ from typing import Literal, TypeVar
 from embedsvc.breaker import Breaker, Call
 from embedsvc.metrics.cache import CacheMetrics
 from embedsvc.store.presence import Presence
-from embedsvc.store.protocols import StoreAwayError, StoreError, StoreRefusedError
+from embedsvc.store.protocols import StoreAwayError, StoreError
 
 T = TypeVar("T")
 
@@ -18,17 +18,21 @@ class Guard:
     Args:
         operation: Which.
         metrics: Where it is counted.
-        away: Is told when the level cannot be reached.
-        refused: Is told when it refuses, and when it does what it is asked.
+        presence: Is told when it is left alone, and when it works.
+        hushed: Whether that it is left alone goes without saying, since more is known to be amiss.
     """
 
     def __init__(
-        self, operation: Literal["get", "set"], metrics: CacheMetrics, away: Presence, refused: Presence
+        self,
+        operation: Literal["get", "set"],
+        metrics: CacheMetrics,
+        presence: Presence,
+        hushed: Callable[[], bool] = lambda: False,
     ) -> None:
         self._breaker = Breaker()
         self._failures = metrics.failures.labels(operation)
-        self._away = away
-        self._refused = refused
+        self._presence = presence
+        self._hushed = hushed
 
     @property
     def is_open(self) -> bool:
@@ -66,12 +70,12 @@ class Guard:
             self._breaker.abandoned(admitted)
             raise
         self._breaker.succeeded(admitted)
-        self._refused.answered()
+        self._presence.answered()
         return result
 
     def _failed(self, admitted: Call, error: StoreError) -> StoreError:
         self._failures.inc()
         self._breaker.failed(admitted)
-        if self.is_open:  # else it may be chance
-            (self._refused if isinstance(error, StoreRefusedError) else self._away).failed(error)
+        if self.is_open and not self._hushed():  # once or twice may be chance
+            self._presence.failed(error)
         return error

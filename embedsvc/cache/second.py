@@ -50,8 +50,8 @@ class Second:
             f"the cache's second level, {level.name}, takes no vectors: those that it has are found",
             "the cache's second level takes vectors again",
         )
-        self._reading = Guard("get", metrics, away, away)
-        self._writing = Guard("set", metrics, away, full)
+        self._reading = Guard("get", metrics, away)
+        self._writing = Guard("set", metrics, full, lambda: self._reading.is_open)
 
     @property
     def is_away(self) -> bool:

@@ -12,7 +12,7 @@ from embedsvc.store.protocols import StoreAwayError, StoreError, StoreRefusedErr
 
 @pytest.fixture
 def guard(metrics):
-    return Guard("set", metrics, Presence("away", "back"), Presence("refused", "taken"))
+    return Guard("set", metrics, Presence("away", "back"))
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ async def test_three_failures_in_a_row_are_counted_told_of_once_and_then_it_is_l
     assert guard.is_open
     assert guard.pause_left > 0
     (line,) = logs
-    assert line["event"] == ("refused" if how is refuse else "away")
+    assert line["event"] == "away"
     assert says in str(error)
     assert says in line["error"]
 
@@ -98,7 +98,7 @@ async def test_after_a_pause_one_may_try_and_when_it_answers_all_may(guard, logs
     assert "left alone" in str(await fail(guard, answer, times=5))
     assert await trying == "late"
     assert await guard.run(answer, 5) == "answer"
-    assert [line["event"] for line in logs] == ["refused", "taken"]
+    assert [line["event"] for line in logs] == ["away", "back"]
 
 
 async def test_a_caller_that_leaves_is_no_failure(guard, counts, logs):
@@ -136,3 +136,14 @@ async def test_a_caller_from_before_that_leaves_does_not_let_another_try_beside_
     assert "left alone" in str(await fail(guard, answer, times=5))
     trying.cancel()
     await asyncio.wait([trying])
+
+
+async def test_what_goes_without_saying_is_told_when_it_does_so_no_more(metrics, logs):
+    known = [True]
+    guard = Guard("set", metrics, Presence("away", "back"), lambda: known[-1])
+    await fail(guard, away)
+    assert logs == []
+    known.append(False)
+    await asyncio.sleep(guard.pause_left)
+    await fail(guard, away, times=1)
+    assert [line["event"] for line in logs] == ["away"]
