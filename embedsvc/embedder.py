@@ -1,5 +1,6 @@
 """Text in, vectors out: a model's answer, or that of another which may stand in. What every way in calls."""
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -11,7 +12,7 @@ from embedsvc.answering import Answerer
 from embedsvc.cache.cache import Cache
 from embedsvc.config import LimitSettings
 from embedsvc.engine.offload import Threads
-from embedsvc.errors import InvalidRequestError, ProviderDownError
+from embedsvc.errors import DeadlineExceededError, InvalidRequestError, ProviderDownError
 from embedsvc.metrics import Metrics
 from embedsvc.order import Order
 from embedsvc.providers.provider import EmbeddingProvider
@@ -62,6 +63,8 @@ class Embedder:
                 `request.allow_partial`.
         """
         validate.check_count(request.inputs, self._limits, request.field)
+        if caller.deadline is not None and caller.deadline <= time.monotonic():
+            raise DeadlineExceededError("the deadline passed before the request was looked at")
         choice = self._models.choose(request.model, caller)
         admission = self._models.admission(choice.model)
         order = Order(request, caller, choice.model, admission, choice.openai_ids)

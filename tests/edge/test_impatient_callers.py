@@ -9,8 +9,14 @@ import pytest
 
 pytestmark = pytest.mark.usefixtures("undisturbed")
 
-SOME = {"model": "all-MiniLM-L6-v2", "input": ["word " * 300] * 32}
-LONG = {"model": "all-MiniLM-L6-v2", "input": ["word " * 300] * 500}  # many seconds of work
+
+def texts(count):
+    """Long ones, none of which is another: each is computed."""
+    return [f"{number} " + "word " * 300 for number in range(count)]
+
+
+SOME = {"model": "all-MiniLM-L6-v2", "input": texts(32)}
+LONG = {"model": "all-MiniLM-L6-v2", "input": texts(500)}  # many seconds of work
 CANCELLED = 'embeddings_requests_total{code="CANCELLED",rpc="CreateEmbedding"}'
 COMPUTED = 'embeddings_batch_size_sum{model="all-MiniLM-L6-v2"}'
 CALLS = 'embeddings_duration_seconds_count{rpc="CreateEmbedding"}'

@@ -82,6 +82,17 @@ async def test_a_model_s_own_name_is_that_model(embed):
     assert (await embed(THERE, "x"))[0].model == THERE
 
 
+async def reset(embed, server):
+    """Have the configuration count again, and wait until it does."""
+    done = await operate(server, "migrate", "reset", ALIAS)
+    assert done.returncode == 0, done.stderr
+
+    async def counts():
+        return {(await embed(ALIAS, "x", x_embedsvc_index=f"{at}"))[0].model for at in range(6)} == {THERE}
+
+    await until(counts)
+
+
 async def test_what_was_set_counts_without_a_restart_and_not_when_it_is_reset(embed, server):
     done = await operate(server, "migrate", "set", ALIAS, "--share", "100")
     assert done.returncode == 0, done.stderr
@@ -93,9 +104,7 @@ async def test_what_was_set_counts_without_a_restart_and_not_when_it_is_reset(em
     done = await operate(server, "migrate", "status", "--format", "json")
     [said] = [each for each in json.loads(done.stdout) if each["alias"] == ALIAS]
     assert (said["model"], said["other"], said["share"]) == (HERE, THERE, 100.0)
-    done = await operate(server, "migrate", "reset", ALIAS)
-    assert done.returncode == 0, done.stderr
-    await until(lambda: answered_by(THERE))
+    await reset(embed, server)
 
 
 async def test_the_header_of_an_index_keeps_it_on_one_side(embed, server):
@@ -110,7 +119,7 @@ async def test_the_header_of_an_index_keeps_it_on_one_side(embed, server):
     for at in range(4):
         found = {(await embed(ALIAS, f"text {n}", x_embedsvc_index=f"index {at}"))[0].model for n in range(4)}
         assert len(found) == 1
-    await operate(server, "migrate", "reset", ALIAS)
+    await reset(embed, server)
 
 
 async def test_a_side_that_is_down_is_stood_in_for_and_the_answer_says_so(embed, openai, server):

@@ -1,6 +1,7 @@
 """embedder, with a cache and other models beside: each vector is that of the model named, computed once."""
 
 import asyncio
+import time
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 
@@ -206,6 +207,13 @@ async def test_who_has_a_deadline_waits_no_longer_for_what_another_computes(mode
         model.gate.set()
         await patient
     assert model.texts_computed == 1
+
+
+async def test_a_deadline_that_is_past_is_kept_to_though_all_is_known(model):
+    async with embedding(Catalogue(model)) as embedder:
+        await embedder.embed(asks("one", "a"), ANN)
+        with pytest.raises(DeadlineExceededError):
+            await embedder.embed(asks("one", "a"), Caller("bob", deadline=time.monotonic() - 0.001))
 
 
 async def test_what_fails_is_not_kept(model):

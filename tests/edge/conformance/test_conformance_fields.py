@@ -144,4 +144,5 @@ def test_vectors_are_of_unit_length_and_the_same_in_base64(post):
     floats, base64 = (post(input=texts, encoding_format=form).json()["data"] for form in ("float", "base64"))
     for one, other in zip(floats, base64, strict=True):
         assert math.isclose(np.linalg.norm(numbers_of(one)), 1, abs_tol=1e-5)
-        assert numbers_of(one).tobytes() == numbers_of(other).tobytes()
+        # Two servers answer in turns, and what a text is batched with moves its last bits.
+        assert np.allclose(numbers_of(one), numbers_of(other), atol=1e-6)
