@@ -2,9 +2,11 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from functools import partial
 from typing import TypeVar
+
+import structlog
 
 from embedsvc.cache.guard import Guard
 from embedsvc.cache.level import Level, Measure
@@ -17,7 +19,12 @@ from embedsvc.periods import DAY
 from embedsvc.store.presence import Presence
 from embedsvc.store.protocols import StoreError
 
+log = structlog.get_logger()
+
 T = TypeVar("T")
+
+AT_ONCE = 256
+"""Keys that are looked up together: a request that has more of them takes turns with others."""
 
 LOOK_SECONDS = 1.0
 """How long a question that no request waits for may take."""
@@ -50,6 +57,7 @@ class Second:
             f"the cache's second level, {level.name}, takes no vectors: those that it has are found",
             "the cache's second level takes vectors again",
         )
+        self._defective = False
         self._reading = Guard("get", metrics, away)
         self._writing = Guard("set", metrics, full, lambda: self._reading.is_open)
 
@@ -59,13 +67,25 @@ class Second:
         return self._reading.is_open or self._writing.is_open
 
     async def get_many(self, keys: Sequence[Key]) -> Mapping[str, bytes]:
-        """What it has, by short key; nothing where it does not answer in time."""
+        """What it has by at least one key, by short key; without what does not come in time.
+
+        How the level is, the first few say. That others do not come in time may be because they are many,
+        which is no reason to leave it alone.
+        """
         names = list(dict.fromkeys(key.short for key in keys))
-        try:
-            with self._get_seconds.time():
-                return await self._reading.run(partial(self._level.get_many, names), self._wait)
-        except StoreError:
-            return {}
+        parts = [
+            partial(self._level.get_many, names[at : at + AT_ONCE]) for at in range(0, len(names), AT_ONCE)
+        ]
+        clock = asyncio.get_running_loop().time
+        until = clock() + self._wait
+        found: dict[str, bytes] = {}
+        with self._get_seconds.time(), suppress(StoreError):
+            found.update(await self._reading.run(parts[0], self._wait))
+            for part in parts[1:]:
+                if (more := await self._tried(part, until - clock())) is None:
+                    break
+                found.update(more)
+        return found
 
     async def set_many(self, rows: Mapping[str, bytes]) -> None:
         """Keep rows. Raises StoreError."""
@@ -87,20 +107,24 @@ class Second:
 
     async def measure(self) -> Measure | None:
         """See `Level.measure`; None where it does not say."""
-        return await self._aside(self._level.measure)
+        return None if self.is_away else await self._tried(self._level.measure, WORK_SECONDS)
 
     async def upkeep(self) -> None:
         """See `Level.upkeep`."""
-        await self._aside(self._level.upkeep)
+        if not self.is_away:
+            await self._tried(self._level.upkeep, WORK_SECONDS)
 
-    async def _aside(self, call: Callable[[], Awaitable[T]]) -> T | None:
-        """Do what no row depends on; whether that fails, says nothing of the others."""
-        if self.is_away:
-            return None
+    async def _tried(self, call: Callable[[], Awaitable[T]], seconds: float) -> T | None:
+        """Do what says nothing of the level; None where it fails, or takes longer."""
         try:
-            async with asyncio.timeout(WORK_SECONDS):
+            async with asyncio.timeout(seconds):
                 return await call()
         except (StoreError, TimeoutError):
+            return None
+        except Exception:  # whatever it is, nobody's request fails of it
+            if not self._defective:
+                log.exception("the cache's second level does not do what it should", second=self._level.name)
+            self._defective = True
             return None
 
 

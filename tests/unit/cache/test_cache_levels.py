@@ -57,6 +57,11 @@ async def test_a_request_of_the_most_inputs_is_one_look_up(level):
     assert await level.get_many(list(rows)) == rows
 
 
+async def test_more_keys_than_a_database_takes_parameters_are_one_look_up(level):
+    await level.set_many(ROWS, 60)
+    assert await level.get_many([*map(str, range(40_000)), *ROWS]) == ROWS
+
+
 async def test_what_has_expired_goes(level):
     await level.set_many(ROWS, 0.05)
     await level.set_many({"another": b"one"}, 60)
