@@ -41,7 +41,10 @@ class CacheSettings(Section):
     that somebody had sent it before. `key`: only the same key, or identity where there is no key."""
 
     @model_validator(mode="after")
-    def _a_password_needs_redis(self) -> Self:
-        if self.second != "redis" and self.password is not None:
-            raise ValueError('password is Redis\'s, and needs second = "redis"')
+    def _what_is_of_redis_needs_redis(self) -> Self:
+        for name in ("user", "password", "ca"):
+            if self.second != "redis" and getattr(self, name) is not None:
+                raise ValueError(f'{name} is Redis\'s, and needs second = "redis"')
+        if self.ca and not self.url.startswith("rediss://"):
+            raise ValueError("ca is for TLS, and needs a url that begins with rediss://")
         return self
