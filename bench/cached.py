@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, astuple, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -127,14 +127,12 @@ def main() -> int:
 
 def _show(found: Seconds) -> None:
     table = Table("32 texts", "median ms", "beside", "median of rounds", "least", "most")
-    for name, seconds, beside, ratio in (
-        ("without a cache", found.without, "", None),
-        ("with one, new texts", found.cold, "added to that, %", found.added),
-        ("with one, known texts", found.warm, "times sooner", found.saved),
+    for name, seconds, beside, ratios in (
+        ("without a cache", found.without, "", ()),
+        ("with one, new texts", found.cold, "added to that, %", [100 * x for x in astuple(found.added)]),
+        ("with one, known texts", found.warm, "times sooner", astuple(found.saved)),
     ):
-        scale = 100 if ratio is found.added else 1
-        cells = [f"{each * scale:.2f}" for each in asdict(ratio).values()] if ratio else [""] * 3
-        table.add_row(name, f"{np.median(seconds) * 1000:.2f}", beside, *cells)
+        table.add_row(name, f"{np.median(seconds) * 1000:.2f}", beside, *(f"{each:.2f}" for each in ratios))
     Console().print(table)
 
 
