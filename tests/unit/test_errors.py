@@ -26,6 +26,7 @@ TABLE = {
     errors.ModelNotFoundError: ("NOT_FOUND", "MODEL_NOT_FOUND", INVALID, "model_not_found"),
     errors.RequestTooLargeError: ("RESOURCE_EXHAUSTED", "REQUEST_TOO_LARGE", INVALID, "request_too_large"),
     errors.OverloadedError: ("UNAVAILABLE", "OVERLOADED", "server_error", "overloaded"),
+    errors.ProviderDownError: ("UNAVAILABLE", "OVERLOADED", "server_error", "overloaded"),
     errors.DeadlineExceededError: ("DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED", "server_error", "timeout"),
 }
 
