@@ -1,7 +1,7 @@
 """Rows on their way to the second level: nobody waits for them, and not too many wait."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from itertools import islice
 
@@ -68,8 +68,7 @@ class Behind:
 
     def forget(self) -> None:
         """Let go what waits."""
-        self._waiting.clear()
-        self._remove(())
+        self._remove(dict(self._waiting))
 
     async def drain(self) -> None:
         """Write whatever comes."""
@@ -96,12 +95,12 @@ class Behind:
         else:
             self._remove(batch)
 
-    def _remove(self, batch: Iterable[Key]) -> None:
-        for key in batch:
-            if row := self._waiting.pop(key, None):  # unless it was forgotten meanwhile
+    def _remove(self, batch: Mapping[Key, Row]) -> None:
+        for key, row in batch.items():
+            if self._waiting.get(key) is row:  # else it was forgotten meanwhile, and may have come again
+                del self._waiting[key]
                 self._bytes -= size_of(row)
         if not self._waiting:
-            self._bytes = 0
             self._filled.clear()
             self._idle.set()
 

@@ -62,6 +62,7 @@ class Cache:
         self._second = second
         self._behind = behind
         self._corrupt = metrics.corrupt
+        self._cleared = 0
 
     def recall(self, keys: Sequence[Key]) -> list[Row | None]:
         """What memory has of some keys, in their order."""
@@ -72,13 +73,15 @@ class Cache:
 
         One look-up, which never fails: where the level is away, slow or has something else, nothing is found.
         """
+        cleared = self._cleared
         found = await self._second.get_many(keys) if self._second and keys else {}
         if not found:
             return [None] * len(keys)
         asked = [(key, found.get(key.short)) for key in keys]
         reading = partial(self._read, asked)
         rows = await asyncio.to_thread(reading) if len(found) > MANY else reading()
-        self._memory.put_many((key, row) for key, row in zip(keys, rows, strict=True) if row)
+        if cleared == self._cleared:  # else they are of before
+            self._memory.put_many((key, row) for key, row in zip(keys, rows, strict=True) if row)
         return rows
 
     def keep(self, rows: Iterable[tuple[Key, Row]]) -> None:
@@ -90,6 +93,7 @@ class Cache:
 
     def forget(self) -> None:
         """Have nothing of what was kept before, but for what is in the second level."""
+        self._cleared += 1
         self._memory.clear()
         if self._behind:
             self._behind.forget()

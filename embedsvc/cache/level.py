@@ -24,6 +24,14 @@ class Measure:
     newest: float | None = None
 
 
+def is_cleared(found: str, known: str | None) -> bool:
+    """Whether rows of a generation that was known are gone.
+
+    One that is empty says nothing: a level that was never cleared has it, and one that has lost all.
+    """
+    return known is not None and found not in ("", known)
+
+
 class Level(Protocol):
     """The second level. Any call may take as long as it likes, and may fail with StoreError.
 
@@ -38,8 +46,13 @@ class Level(Protocol):
     async def get_many(self, keys: Sequence[str]) -> Mapping[str, bytes]:
         """What is kept by some short keys, in one look-up; without those by which there is nothing."""
 
-    async def set_many(self, rows: Mapping[str, bytes], seconds: float) -> int:
-        """Keep rows for so long, in place of those with the same keys.
+    async def set_many(self, rows: Mapping[str, bytes], seconds: float, generation: str | None = None) -> int:
+        """Keep rows in place of those with the same keys, or none of them where it was cleared meanwhile.
+
+        Args:
+            rows: Which.
+            seconds: For how long.
+            generation: The one that they are of; None: they are kept whichever it is.
 
         Returns:
             How many others had to make room, where it knows.

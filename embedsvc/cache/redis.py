@@ -19,7 +19,7 @@ from redis.exceptions import (
     ResponseError,
 )
 
-from embedsvc.cache.level import Measure
+from embedsvc.cache.level import Measure, is_cleared
 from embedsvc.config.cache import CacheSettings
 from embedsvc.store.protocols import StoreAwayError, StoreRefusedError
 
@@ -60,8 +60,13 @@ class RedisLevel:
         pairs = zip(keys, cast("Sequence[bytes | None]", found), strict=True)
         return {key: data for key, data in pairs if data is not None}
 
-    async def set_many(self, rows: Mapping[str, bytes], seconds: float) -> int:
-        """See Level; Redis makes room by itself, as `maxmemory-policy` says."""
+    async def set_many(self, rows: Mapping[str, bytes], seconds: float, generation: str | None = None) -> int:
+        """See Level; Redis makes room by itself, as `maxmemory-policy` says.
+
+        What is on its way in the moment that it is cleared is kept.
+        """
+        if generation is not None and is_cleared(await self.generation(), generation):
+            return 0
         pipeline = self._redis.pipeline(transaction=False)
         for key, data in rows.items():
             pipeline.set(PREFIX + key, data, px=max(1, int(seconds * 1000)))
@@ -70,6 +75,7 @@ class RedisLevel:
 
     async def clear(self) -> int:
         """See Level."""
+        await self._renew()  # first: what waits to be written does not come from now on
         count = cursor = 0
         while True:
             cursor, keys = await self._ask(partial(self._redis.scan, cursor, f"{PREFIX}*", AT_ONCE))
@@ -77,8 +83,7 @@ class RedisLevel:
                 count += await self._ask(partial(self._redis.unlink, *keys))
             if not cursor:
                 break
-        # Last: what servers have read until now they forget then.
-        await self._ask(lambda: self._redis.set(GENERATION, secrets.token_hex(8)))
+        await self._renew()  # and last: what servers have read until now they forget then
         return count
 
     async def generation(self) -> str:
@@ -95,6 +100,10 @@ class RedisLevel:
 
     async def upkeep(self) -> None:
         """See Level; Redis does that by itself."""
+
+    async def _renew(self) -> None:
+        """Have another generation."""
+        await self._ask(lambda: self._redis.set(GENERATION, secrets.token_hex(8)))
 
     async def _ask(self, ask: Callable[[], Awaitable[T]]) -> T:
         """Wait for room, then for an answer."""

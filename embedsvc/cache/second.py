@@ -58,6 +58,7 @@ class Second:
             "the cache's second level takes vectors again",
         )
         self._defective = False
+        self._seen: str | None = None
         self._reading = Guard("get", metrics, away)
         self._writing = Guard("set", metrics, full, lambda: self._reading.is_open)
 
@@ -88,9 +89,9 @@ class Second:
         return found
 
     async def set_many(self, rows: Mapping[str, bytes]) -> None:
-        """Keep rows. Raises StoreError."""
+        """Keep rows, unless it was cleared since it last said its generation. Raises StoreError."""
         with self._set_seconds.time():
-            keeping = partial(self._level.set_many, rows, self._ttl)
+            keeping = partial(self._level.set_many, rows, self._ttl, self._seen)
             self._evicted.inc(await self._writing.run(keeping, WORK_SECONDS))
 
     @property
@@ -99,11 +100,16 @@ class Second:
         return self._writing.pause_left
 
     async def generation(self) -> str | None:
-        """See `Level.generation`; None where it does not answer."""
+        """See `Level.generation`; None where it does not answer.
+
+        From then on rows of before are taken, too: where it is another, whoever asks lets go what waits.
+        """
         try:
-            return await self._reading.run(self._level.generation, LOOK_SECONDS)
+            generation = await self._reading.run(self._level.generation, LOOK_SECONDS)
         except StoreError:
             return None
+        self._seen = generation or self._seen or ""  # what a level has lost says nothing
+        return generation
 
     async def measure(self) -> Measure | None:
         """See `Level.measure`; None where it does not say."""

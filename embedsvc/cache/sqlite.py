@@ -63,11 +63,13 @@ class SqliteLevel:
         """See Level."""
         return await self._run(self._reading, partial(rows.get_many, keys=keys))
 
-    async def set_many(self, written: Mapping[str, bytes], seconds: float) -> int:
+    async def set_many(
+        self, written: Mapping[str, bytes], seconds: float, generation: str | None = None
+    ) -> int:
         """See Level."""
         expires_at = time.time() + seconds
         return await self._write(
-            partial(rows.set_many, rows=written, expires_at=expires_at, bound=self._bound)
+            partial(rows.set_many, rows=written, expires_at=expires_at, bound=self._bound, known=generation)
         )
 
     async def clear(self) -> int:

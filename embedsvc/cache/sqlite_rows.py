@@ -5,7 +5,7 @@ import secrets
 import sqlite3
 from collections.abc import Mapping, Sequence
 
-from embedsvc.cache.level import Measure
+from embedsvc.cache.level import Measure, is_cleared
 
 ROW_BYTES = 80
 """What a row takes beside its bytes: its number, its key, twice, its expiry, and what SQLite adds."""
@@ -22,7 +22,9 @@ def get_many(db: sqlite3.Connection, keys: Sequence[str]) -> Mapping[str, bytes]
     )
 
 
-def set_many(db: sqlite3.Connection, rows: Mapping[str, bytes], expires_at: float, bound: int) -> int:
+def set_many(
+    db: sqlite3.Connection, rows: Mapping[str, bytes], expires_at: float, bound: int, known: str | None
+) -> int:
     """See `Level.set_many`.
 
     Args:
@@ -30,7 +32,10 @@ def set_many(db: sqlite3.Connection, rows: Mapping[str, bytes], expires_at: floa
         rows: Which.
         expires_at: When they may be thrown away.
         bound: Bytes of the file: the oldest rows go where there are more.
+        known: The generation that the rows are of; None: they are kept whichever it is.
     """
+    if is_cleared(generation(db), known):
+        return 0
     named = json.dumps(list(rows))
     replaced = db.execute("DELETE FROM rows WHERE key IN (SELECT value FROM json_each(?))", (named,)).rowcount
     _count(db, -replaced)

@@ -174,6 +174,32 @@ async def test_after_it_was_cleared_no_server_has_anything(cache, settings, metr
         assert found(cache.recall(keys("a")), "a") == ["a"]  # it is not cleared twice
 
 
+async def test_what_waits_while_it_is_cleared_does_not_come_back(cache, settings, written):
+    async with open_level(settings, None) as level:
+        await until(lambda: cache._second._seen is not None)
+        texts = [f"text {number}" for number in range(3000)]
+        cache.keep(rows_of(texts))
+        await until(lambda: len(cache._behind._waiting) < len(texts))
+        await level.clear()
+        await until(cache._behind._idle.is_set)
+        assert (await level.measure()).rows == 0
+        await until(lambda: not any(cache.recall(keys(texts))))
+        cache.keep(rows_of("a"))
+        await written(1)
+
+
+async def test_what_is_being_read_while_it_is_cleared_is_not_in_memory_afterwards(settings, metrics, written):
+    async with open_cache(settings, None, metrics) as other:
+        other.keep(rows_of("abc"))
+        await written(3)
+    async with open_cache(settings, None, metrics) as cache:
+        reading = asyncio.create_task(cache.fetch(keys("abc")))
+        await asyncio.sleep(0)
+        cache.forget()
+        assert found(await reading, "abc") == list("abc")
+        assert cache.recall(keys("abc")) == [None] * 3
+
+
 async def test_a_start_after_it_was_cleared_is_like_any_other(settings, metrics, written):
     async with open_level(settings, None) as level:
         await level.clear()

@@ -138,6 +138,18 @@ async def test_what_is_forgotten_is_not_written(behind, second):
     assert second.keys == shorts("ae")
 
 
+async def test_what_comes_again_after_it_was_forgotten_is_written_again(behind, second):
+    second.going.clear()
+    behind.put(rows_of("a"))
+    await until(lambda: second.tries)
+    behind.forget()
+    behind.put(rows_of("a"))
+    second.going.set()
+    await until(lambda: len(second.keys) == 2)
+    assert second.keys == shorts("aa")
+    await until(behind._idle.is_set)
+
+
 async def test_at_the_end_what_is_left_is_written(second, metrics):
     async with open_behind(second, metrics.dropped) as behind:
         behind.put(rows_of(str(number) for number in range(3 * AT_ONCE)))

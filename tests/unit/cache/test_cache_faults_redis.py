@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 from support.redis import run_redis
 
 from embedsvc.cache.cache import open_cache
-from embedsvc.cache.redis import PREFIX
+from embedsvc.cache.redis import PREFIX, open_redis_level
 from embedsvc.cache.wire import encode
 from embedsvc.config.cache import CacheSettings
 
@@ -175,6 +175,21 @@ async def test_what_redis_throws_out_is_a_miss(cache, redis, logs):
         client.flushall()
     assert await find(cache, "abc") == []
     assert logs == []
+
+
+async def test_while_it_is_cleared_rows_of_before_do_not_come_back(settings, redis):
+    async with open_redis_level(settings, None) as level, open_redis_level(settings, None) as server:
+        before = await server.generation()
+        scan = level._redis.scan
+
+        async def scan_late(*arguments):
+            found = await scan(*arguments)
+            await server.set_many({"key": b"row"}, 60, before)
+            return found
+
+        level._redis.scan = scan_late
+        await level.clear()
+        assert await server.get_many(["key"]) == {}
 
 
 # Who may

@@ -94,6 +94,23 @@ async def test_what_is_kept_after_it_was_cleared_is_there(level):
     assert await level.get_many(list(ROWS)) == ROWS
 
 
+async def test_rows_of_before_it_was_cleared_are_not_kept(level, other):
+    before = await level.generation()
+    assert await level.set_many(ROWS, 60, before) == 0
+    assert await level.get_many(list(ROWS)) == ROWS
+    await other.clear()
+    assert await level.set_many(ROWS, 60, before) == 0
+    assert await level.get_many(list(ROWS)) == {}
+    assert (await level.measure()).rows == 0
+    await level.set_many(ROWS, 60, await level.generation())
+    assert await level.get_many(list(ROWS)) == ROWS
+
+
+async def test_one_that_was_never_cleared_or_has_lost_all_takes_rows_of_any_generation(level):
+    await level.set_many(ROWS, 60, "of another life")
+    assert await level.get_many(list(ROWS)) == ROWS
+
+
 async def test_it_outlives_who_uses_it(settings):
     async with open_level(settings, None) as level:
         await level.set_many(ROWS, 60)

@@ -36,7 +36,7 @@ class Level:
         await self._do("get_many")
         return dict.fromkeys(keys, b"row")
 
-    async def set_many(self, _rows, _seconds):
+    async def set_many(self, _rows, _seconds, _generation):
         await self._do("set_many")
         return 0
 
