@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from embedsvc import finishing
 from embedsvc.cache.cache import Cache
-from embedsvc.cache.row import Key, Row
+from embedsvc.cache.row import Key
 from embedsvc.config import LimitSettings
 from embedsvc.engine.job import Computed
 from embedsvc.engine.offload import Threads
@@ -140,7 +140,8 @@ class Answerer:
             computed = await work.submit(texts)
             make = partial(finishing.rows, work.order, texts, computed.vectors, self._expiry())
             rows = dict(zip(keys, await self._aside(computed.vectors.size, make), strict=True))
-            self._keep(rows)
+            if self._cache:
+                await self._cache.keep(list(rows.items()))
             return Landed(rows, computed.queued, computed.inferred)
 
         caller = work.order.caller
@@ -156,10 +157,6 @@ class Answerer:
     def _expiry(self) -> float:
         """When what is computed now counts no more."""
         return time.time() + (self._cache.ttl if self._cache else 0.0)
-
-    def _keep(self, rows: Mapping[Key, Row]) -> None:
-        if self._cache:
-            self._cache.keep(rows.items())
 
     async def _aside(self, numbers: int, work: Callable[[], T]) -> T:
         """Do something with numbers; with so many that others would wait for it, off the event loop."""

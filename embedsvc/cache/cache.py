@@ -3,7 +3,7 @@
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Literal
@@ -30,7 +30,7 @@ UPKEEP_SECONDS = 15.0
 """How often what has expired is let go, and what there is is counted."""
 
 MANY = 256
-"""Rows that are read from their bytes on the event loop: a millisecond."""
+"""Rows that are read from their bytes, or looked over, on the event loop: a millisecond."""
 
 
 class Cache:
@@ -84,9 +84,10 @@ class Cache:
             self._memory.put_many((key, row) for key, row in zip(keys, rows, strict=True) if row)
         return rows
 
-    def keep(self, rows: Iterable[tuple[Key, Row]]) -> None:
-        """Have rows from now on: in memory at once, in the second level a moment later."""
-        whole = [(key, row) for key, row in rows if _is_whole(row)]
+    async def keep(self, rows: Sequence[tuple[Key, Row]]) -> None:
+        """Have rows from now on: in memory when this returns, in the second level a moment later."""
+        checking = partial(_whole, rows)
+        whole = await asyncio.to_thread(checking) if len(rows) > MANY else checking()
         self._memory.put_many(whole)
         if self._behind:
             self._behind.put(whole)
@@ -161,6 +162,6 @@ async def _keep_up(second: Second, metrics: CacheMetrics, processes: int) -> Non
         await asyncio.sleep(UPKEEP_SECONDS)
 
 
-def _is_whole(row: Row) -> bool:
-    """Whether a vector is of numbers: one that is not would be answered for weeks."""
-    return math.isfinite(float(row.vector @ row.vector))
+def _whole(rows: Sequence[tuple[Key, Row]]) -> list[tuple[Key, Row]]:
+    """Those whose vectors are of numbers: one that is not would be answered for weeks."""
+    return [(key, row) for key, row in rows if math.isfinite(float(row.vector @ row.vector))]

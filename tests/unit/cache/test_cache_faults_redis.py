@@ -35,7 +35,7 @@ def logs():
 async def cache(settings, metrics, logs):
     """One that has no memory, and three texts in Redis."""
     async with open_cache(settings, None, metrics) as opened:
-        opened.keep(rows_of("abc"))
+        await opened.keep(rows_of("abc"))
         await until(lambda: has(opened, "abc"))
         yield opened
 
@@ -61,7 +61,7 @@ async def test_killed_it_is_told_of_once_and_comes_back_by_itself(cache, redis, 
     redis.kill()
     for _ in range(20):
         assert await find(cache, "abc") == []
-        cache.keep(rows_of("de"))
+        await cache.keep(rows_of("de"))
         await asyncio.sleep(0.01)
     await until(lambda: counts("second_level_away") == 1)
     assert told(logs, redis) == [AWAY]
@@ -77,7 +77,7 @@ async def test_killed_it_is_told_of_once_and_comes_back_by_itself(cache, redis, 
 async def test_it_need_not_be_there_at_the_start(settings, metrics, redis, logs):
     redis.kill()
     async with open_cache(settings, None, metrics) as cache:
-        cache.keep(rows_of("abc"))
+        await cache.keep(rows_of("abc"))
         assert await find(cache, "abc") == []
         redis.start()
         await until(lambda: has(cache, "abc"))
@@ -130,7 +130,7 @@ async def test_garbage_under_our_keys_is_a_miss_and_is_mended(cache, redis, logs
     assert await find(cache, "abc") == ["b", "c"]
     assert counts("corrupt_rows_total") == (junk != "swapped")
     assert logs == []
-    cache.keep(rows_of("a"))
+    await cache.keep(rows_of("a"))
     await until(lambda: has(cache, "abc"))
 
 
@@ -146,7 +146,7 @@ async def test_full_it_takes_no_rows_and_those_there_are_found(cache, redis, log
         client.config_set("maxmemory-policy", "noeviction")
         client.config_set("maxmemory", 1)
         for number in range(20):
-            cache.keep(rows_of([f"text {number}"]))
+            await cache.keep(rows_of([f"text {number}"]))
             await asyncio.sleep(0.02)
         await until(lambda: counts("second_level_away") == 1)
         assert await find(cache, "abc") == ["a", "b", "c"]
@@ -161,7 +161,7 @@ async def test_a_server_that_takes_no_writes_is_read(cache, redis, logs):
     with redis.client() as client:
         client.replicaof("127.0.0.1", 1)
         for number in range(10):
-            cache.keep(rows_of([f"text {number}"]))
+            await cache.keep(rows_of([f"text {number}"]))
             await asyncio.sleep(0.02)
         assert await find(cache, "abc") == ["a", "b", "c"]
         await until(lambda: logs)
@@ -202,7 +202,7 @@ async def test_a_password_that_is_wrong_is_as_good_as_away_and_a_right_one_is_ta
         async with open_cache(settings, lambda: passwords[-1], metrics) as cache:
             for _ in range(5):
                 assert await find(cache, "abc") == []
-                cache.keep(rows_of("abc"))
+                await cache.keep(rows_of("abc"))
             await until(lambda: logs)
             assert told(logs, redis) == [AWAY]
             assert "invalid username-password pair" in logs[0]["error"]
@@ -216,7 +216,7 @@ async def test_connections_that_are_open_outlive_a_change_of_the_password(tmp_pa
     with run_redis(tmp_path, requirepass="first") as redis:
         settings = CacheSettings(second="redis", url=redis.url, memory_bytes=0)
         async with open_cache(settings, lambda: passwords[-1], metrics) as cache:
-            cache.keep(rows_of("abc"))
+            await cache.keep(rows_of("abc"))
             await until(lambda: has(cache, "abc"))
             with redis.client(password="first") as client:
                 client.config_set("requirepass", "second")
@@ -242,7 +242,7 @@ async def test_over_tls_the_certificate_must_be_of_the_ca(redis_with_tls, state,
         second="redis", url=redis_with_tls.url, ca=state.path("ca.crt"), memory_bytes=0, wait_seconds=1
     )
     async with open_cache(settings, lambda: "secret", metrics) as cache:
-        cache.keep(rows_of("abc"))
+        await cache.keep(rows_of("abc"))
         await until(lambda: has(cache, "abc"))
     strange = settings.model_copy(update={"ca": state.path("stranger.crt")})
     async with open_cache(strange, lambda: "secret", metrics) as cache:
@@ -278,7 +278,7 @@ async def test_whatever_becomes_of_it_under_load_no_vector_is_another_texts(cach
             some = chance.sample(texts, 12)
             here = await find(cache, some)
             found += len(here)
-            cache.keep(rows_of(set(some) - set(here)))
+            await cache.keep(rows_of(set(some) - set(here)))
             await asyncio.sleep(0)
 
     async def leave():

@@ -43,7 +43,7 @@ def logs():
 async def cache(settings, metrics, logs):
     """One that has no memory, and three texts in its file."""
     async with open_cache(settings, None, metrics) as opened:
-        opened.keep(rows_of("abc"))
+        await opened.keep(rows_of("abc"))
         await until(lambda: has(opened, "abc"))
         yield opened
 
@@ -86,7 +86,7 @@ def locked_by_another_process(path):
 async def test_a_file_that_is_deleted_is_made_anew(cache, path, logs):
     for file in path.parent.iterdir():
         file.unlink()
-    cache.keep(rows_of("de"))
+    await cache.keep(rows_of("de"))
     await until(lambda: has(cache, "de"))
     assert await find(cache, "abc") == []
     assert path.exists()
@@ -95,7 +95,7 @@ async def test_a_file_that_is_deleted_is_made_anew(cache, path, logs):
 
 @pytest.mark.parametrize("start", [0, 100, 20_000])
 async def test_a_file_that_is_damaged_is_thrown_away(cache, path, logs, start):
-    cache.keep(rows_of([f"text {number}" for number in range(200)], dimensions=384))
+    await cache.keep(rows_of([f"text {number}" for number in range(200)], dimensions=384))
     await until(cache._behind._idle.is_set)
     with closing(sqlite3.connect(path)) as db:
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -104,7 +104,7 @@ async def test_a_file_that_is_damaged_is_thrown_away(cache, path, logs, start):
         file.write(os.urandom(path.stat().st_size - start))
 
     async def works():
-        cache.keep(rows_of("xyz"))
+        await cache.keep(rows_of("xyz"))
         return await has(cache, "xyz")
 
     await until(works)
@@ -114,10 +114,10 @@ async def test_a_file_that_is_damaged_is_thrown_away(cache, path, logs, start):
 async def test_a_file_that_another_process_writes_to_is_read(path, settings, metrics, logs, monkeypatch):
     monkeypatch.setattr(module, "BUSY_SECONDS", 0.05)
     async with open_cache(settings, None, metrics) as cache:
-        cache.keep(rows_of("abc"))
+        await cache.keep(rows_of("abc"))
         await until(lambda: has(cache, "abc"))
         with locked_by_another_process(path):
-            cache.keep(rows_of("d"))
+            await cache.keep(rows_of("d"))
             for _ in range(10):
                 assert await find(cache, "abcd") == ["a", "b", "c"]
             await until(lambda: logs)
@@ -132,7 +132,7 @@ async def test_a_file_that_is_not_ours_is_left_alone_and_told_of_once(path, sett
     before = path.read_bytes()
     async with open_cache(settings, None, metrics) as cache:
         for _ in range(10):
-            cache.keep(rows_of("abc"))
+            await cache.keep(rows_of("abc"))
             assert await find(cache, "abc") == []
         await until(lambda: logs)
         await asyncio.sleep(1)
@@ -147,7 +147,7 @@ async def test_a_folder_that_cannot_be_made_is_told_of_once_and_used_when_it_can
     path.parent.touch()
     async with open_cache(settings, None, metrics) as cache:
         for _ in range(10):
-            cache.keep(rows_of("abc"))
+            await cache.keep(rows_of("abc"))
             assert await find(cache, "abc") == []
         await until(lambda: counts("second_level_away") == 1)
         assert told(logs, path) == [AWAY]
@@ -169,7 +169,7 @@ async def test_rows_that_are_garbage_are_misses(cache, path, counts, logs):
 async def test_a_full_file_goes_on_with_the_last_rows(settings, metrics, path, logs):
     async with open_cache(settings.model_copy(update={"disk_bytes": 2**20}), None, metrics) as cache:
         for first in range(0, 4000, 100):
-            cache.keep(rows_of([str(number) for number in range(first, first + 100)], dimensions=384))
+            await cache.keep(rows_of([str(number) for number in range(first, first + 100)], dimensions=384))
             await until(cache._behind._idle.is_set)
         last = [str(number) for number in range(3900, 4000)]
         rows = await cache.fetch([key_of(text) for text in last])
@@ -191,7 +191,7 @@ async def test_whatever_becomes_of_it_under_load_no_vector_is_another_texts(cach
             some = chance.sample(texts, 12)
             here = await find(cache, some)
             found += len(here)
-            cache.keep(rows_of(set(some) - set(here)))
+            await cache.keep(rows_of(set(some) - set(here)))
             await asyncio.sleep(0)
 
     async def leave():
