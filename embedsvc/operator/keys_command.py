@@ -40,7 +40,7 @@ def run(settings: Settings, options: argparse.Namespace) -> None:
 
 
 async def _run(settings: Settings, options: argparse.Namespace) -> None:
-    _check_models(options, settings.models.served)
+    _check_models(options, settings.known_models)
     async with opened_store(settings, make=options.makes) as store:
         await options.action(store, options)
 

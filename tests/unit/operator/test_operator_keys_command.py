@@ -55,6 +55,14 @@ def test_a_model_that_is_not_served_is_refused_and_no_key_made(shell):
     assert shell.keys == []
 
 
+def test_a_key_may_be_for_a_model_of_a_provider(shell, monkeypatch):
+    provider = '{"openai": {"models": {"text-embedding-3-small": {"dimensions": 8}}}}'
+    monkeypatch.setenv("EMBEDSVC_PROVIDERS", provider)
+    shell("keys", "create", "alice", "--model", "openai/text-embedding-3-small")
+    [key] = shell.keys
+    assert key.models == ("openai/text-embedding-3-small",)
+
+
 def test_a_new_key_may_do_what_is_said(shell):
     options = (
         "--owner=Search --model=all-mpnet-base-v2 --model=all-MiniLM-L6-v2 --call=embed --call=models "
