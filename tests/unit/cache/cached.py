@@ -35,6 +35,18 @@ def is_row_of(row, text, dimensions=8) -> bool:
     return same and (row.tokens, row.truncated) == (made.tokens, made.truncated)
 
 
+async def find(cache, texts):
+    """The texts that are found; what is found must be theirs."""
+    rows = await cache.fetch([key_of(text) for text in texts])
+    pairs = [(row, text) for row, text in zip(rows, texts, strict=True) if row]
+    assert all(is_row_of(row, text) for row, text in pairs)
+    return [text for _, text in pairs]
+
+
+async def has(cache, texts):
+    return await find(cache, texts) == list(texts)
+
+
 class Counts:
     """What the series say."""
 

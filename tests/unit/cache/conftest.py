@@ -1,10 +1,12 @@
 """What a cache is made of, and a Redis of one's own."""
 
 import pytest
-from cached import Counts
+from cached import Counts, has, rows_of, until
 from prometheus_client import CollectorRegistry
+from structlog.testing import capture_logs
 from support.redis import run_redis
 
+from embedsvc.cache.cache import open_cache
 from embedsvc.metrics.cache import cache_metrics
 
 
@@ -29,3 +31,18 @@ def redis(tmp_path):
     folder.mkdir()
     with run_redis(folder) as running:
         yield running
+
+
+@pytest.fixture
+def logs():
+    with capture_logs() as lines:
+        yield lines
+
+
+@pytest.fixture
+async def cache(settings, metrics, logs):
+    """One that has no memory, and three texts in the second level that a test's settings choose."""
+    async with open_cache(settings, None, metrics) as opened:
+        await opened.keep(rows_of("abc"))
+        await until(lambda: has(opened, "abc"))
+        yield opened

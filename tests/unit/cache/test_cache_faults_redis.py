@@ -5,8 +5,7 @@ import random
 import time
 
 import pytest
-from cached import is_row_of, key_of, row_of, rows_of, until
-from structlog.testing import capture_logs
+from cached import find, has, key_of, row_of, rows_of, until
 from support.redis import run_redis
 
 from embedsvc.cache.cache import open_cache
@@ -23,33 +22,6 @@ TAKES = "the cache's second level takes vectors again"
 @pytest.fixture
 def settings(redis):
     return CacheSettings(second="redis", url=redis.url, memory_bytes=0, wait_seconds=0.1)
-
-
-@pytest.fixture
-def logs():
-    with capture_logs() as lines:
-        yield lines
-
-
-@pytest.fixture
-async def cache(settings, metrics, logs):
-    """One that has no memory, and three texts in Redis."""
-    async with open_cache(settings, None, metrics) as opened:
-        await opened.keep(rows_of("abc"))
-        await until(lambda: has(opened, "abc"))
-        yield opened
-
-
-async def find(cache, texts):
-    """The texts that are found; what is found must be theirs."""
-    rows = await cache.fetch([key_of(text) for text in texts])
-    pairs = [(row, text) for row, text in zip(rows, texts, strict=True) if row]
-    assert all(is_row_of(row, text) for row, text in pairs)
-    return [text for _, text in pairs]
-
-
-async def has(cache, texts):
-    return await find(cache, texts) == list(texts)
 
 
 def told(logs, redis):

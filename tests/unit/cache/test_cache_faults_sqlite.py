@@ -9,8 +9,7 @@ import sys
 from contextlib import closing, contextmanager
 
 import pytest
-from cached import is_row_of, key_of, row_of, rows_of, until
-from structlog.testing import capture_logs
+from cached import find, has, is_row_of, key_of, row_of, rows_of, until
 
 from embedsvc.cache import sqlite as module
 from embedsvc.cache.cache import open_cache
@@ -31,33 +30,6 @@ def path(tmp_path):
 @pytest.fixture
 def settings(path):
     return CacheSettings(path=path, memory_bytes=0)
-
-
-@pytest.fixture
-def logs():
-    with capture_logs() as lines:
-        yield lines
-
-
-@pytest.fixture
-async def cache(settings, metrics, logs):
-    """One that has no memory, and three texts in its file."""
-    async with open_cache(settings, None, metrics) as opened:
-        await opened.keep(rows_of("abc"))
-        await until(lambda: has(opened, "abc"))
-        yield opened
-
-
-async def find(cache, texts):
-    """The texts that are found; what is found must be theirs."""
-    rows = await cache.fetch([key_of(text) for text in texts])
-    pairs = [(row, text) for row, text in zip(rows, texts, strict=True) if row]
-    assert all(is_row_of(row, text) for row, text in pairs)
-    return [text for _, text in pairs]
-
-
-async def has(cache, texts):
-    return await find(cache, texts) == list(texts)
 
 
 def told(logs, path):
